@@ -1,0 +1,74 @@
+"""The only file that knows which interpreter runs it.
+
+Everything else imports from here and is the same source on MicroPython and on CPython. On
+CPython the modules that ``umqtt.simple`` 1.3 imports by their MicroPython names (``usocket``,
+``ustruct``, ``ubinascii``) are aliased to the standard ones.
+"""
+
+import asyncio
+import binascii
+import sys
+import time
+
+MICROPYTHON = sys.implementation.name == "micropython"
+TimeoutError = asyncio.TimeoutError
+crc32 = binascii.crc32
+
+
+def hexlify(data):
+    """Lowercase hexadecimal text of bytes."""
+    return binascii.hexlify(data).decode()
+
+
+if MICROPYTHON:
+    from micropython import const
+
+    ticks_ms = time.ticks_ms
+    ticks_diff = time.ticks_diff
+    ticks_add = time.ticks_add
+    sleep_ms = asyncio.sleep_ms
+    wait_for_ms = asyncio.wait_for_ms
+    print_exception = sys.print_exception
+
+else:
+    import socket
+    import struct
+    import traceback
+
+    for _alias, _module in (("usocket", socket), ("ustruct", struct), ("ubinascii", binascii)):
+        sys.modules.setdefault(_alias, _module)
+
+    _PERIOD = 1 << 30
+
+    def const(value):
+        """A constant that MicroPython folds at compile time."""
+        return value
+
+    def ticks_ms():
+        """Milliseconds of a monotonic counter that wraps at 2**30, as on MicroPython."""
+        return time.monotonic_ns() // 1_000_000 % _PERIOD
+
+    def ticks_diff(end, start):
+        """Signed distance ``end - start`` in ms; right below half the period (6.2 days)."""
+        return (end - start + _PERIOD // 2) % _PERIOD - _PERIOD // 2
+
+    def ticks_add(ticks, delta):
+        """``ticks`` moved by ``delta`` ms, wrapped."""
+        return (ticks + delta) % _PERIOD
+
+    def sleep_ms(ms):
+        """Awaitable that ends after ``ms`` milliseconds."""
+        return asyncio.sleep(ms / 1000)
+
+    def wait_for_ms(awaitable, ms):
+        """Await with a deadline in ms; raises ``compat.TimeoutError``."""
+        return asyncio.wait_for(awaitable, ms / 1000)
+
+    def print_exception(error, file=sys.stdout):
+        """Print an exception with its traceback, as ``sys.print_exception`` does on the device."""
+        traceback.print_exception(type(error), error, error.__traceback__, file=file)
+
+
+def epoch_year():
+    """Year of the platform's ``time.time() == 0``: 1970, or 2000 on ESP32 and RP2 boards."""
+    return time.gmtime(0)[0]
