@@ -1,0 +1,400 @@
+"""Ring of packed records in RAM: append without allocation, read by many cursors.
+
+One preallocated buffer is divided into frames of equal size. A frame is a chunk (see
+``record.py``): a header, then records, appended to the newest frame; room is made by giving up
+the oldest frame as a whole. Records are counted by ``index``, from 0 and without holes;
+``(stream, seq)``, the identity of a record downstream, follows from the frame it is in.
+"""
+
+from .compat import const, ticks_add, ticks_diff
+from .record import (
+    HEADER_BYTES,
+    Header,
+    RecordError,
+    parse_header,
+    put_header,
+    read,
+    seal,
+    skip,
+    write,
+)
+
+#: A frame this old is closed, far before ticks_diff turns wrong: 3.1 days.
+_FRAME_MS = const(1 << 28)
+#: Sequence numbers are 32 bit; a new stream starts before they run out.
+_LAST_SEQ = const(0xFFFF0000)
+
+DROP_OLDEST = "drop_oldest"
+REJECT_NEW = "reject_new"
+MAX_AGE = "max_age"
+
+
+class Ring:
+    """Bounded log of records in RAM.
+
+    ``size_bytes`` is rounded down to whole frames of ``frame_bytes`` (64 to 65535; at least two
+    frames). ``new_stream()`` returns a stream number never used before. ``policy`` says what
+    happens when every frame is full and still needed by a cursor: ``drop_oldest`` gives up the
+    oldest frame, ``reject_new`` refuses the new record, ``max_age`` is ``drop_oldest`` that also
+    gives up frames whose newest record is older than ``max_age_ms``.
+
+    ``dropped`` counts losses by reason (``overflow``, ``rejected``, ``expired``, ``invalid``: a
+    value that no record or frame can hold) and ``on_drop(reason, count)`` is told of each.
+    ``cursors`` holds objects with an ``acked`` index: only records some cursor still needs count
+    as lost. ``listeners`` are called when an append finds ``armed`` set, and when a frame fills.
+    """
+
+    def __init__(
+        self,
+        size_bytes,
+        clock,
+        new_stream,
+        boot=0,
+        frame_bytes=1024,
+        policy=DROP_OLDEST,
+        max_age_ms=0,
+        on_drop=None,
+    ):
+        self.frames = size_bytes // frame_bytes
+        if self.frames < 2 or not 64 <= frame_bytes <= 65535:
+            raise ValueError("a ring takes at least 2 frames of 64 to 65535 bytes")
+        self.clock = clock
+        self.boot = boot
+        self.frame_bytes = frame_bytes
+        self.policy = policy
+        self.max_age_ms = max_age_ms
+        self.on_drop = on_drop
+        self.dropped = {}
+        self.cursors = []
+        self.listeners = []
+        self.armed = False
+        self._new_stream = new_stream
+        self.stream = new_stream()
+        self._stream_index = 0
+        self.buf = bytearray(self.frames * frame_bytes)
+        # Of each frame: index of its first record, count, end position, mono ms of its newest.
+        self._first = [0] * self.frames
+        self._counts = [0] * self.frames
+        self._ends = [0] * self.frames
+        self._newest = [0] * self.frames
+        self._tail = 0
+        self._used = 0
+        # The frame that is open for appending; none when _slot is -1.
+        self._slot = -1
+        self._index = 0
+        self._count = 0
+        self._pos = 0
+        self._end = 0
+        self._opened = 0
+        self._ticks = 0
+        clock.on_change.append(self.close_frame)
+
+    @property
+    def next(self):
+        """Index that the next record will get."""
+        return self._index + self._count
+
+    @property
+    def oldest(self):
+        """Index of the oldest record kept; equals ``next`` when there is none."""
+        return self._first[self._tail] if self._used else self.next
+
+    @property
+    def next_seq(self):
+        """Sequence number, in ``stream``, that the next record will get."""
+        return self.next - self._stream_index
+
+    def append(self, point_id, value, text=None, ticks=None):
+        """Add one record; False if it was refused, which is counted.
+
+        ``ticks`` is when it was acquired (default: now), at most 3 days ago; no record gets an
+        earlier time than the one before it. Allocates nothing for numbers without text.
+        """
+        if ticks is None:
+            ticks = self.clock.ticks()
+        delta = ticks_diff(ticks, self._ticks)
+        if delta < 0:
+            delta = 0
+        try:
+            pos = write(self.buf, self._pos, self._end, point_id, delta, value, text)
+            if pos < 0:
+                if not self._open_frame(ticks):
+                    return False
+                delta = 0
+                pos = write(self.buf, self._pos, self._end, point_id, 0, value, text)
+                if pos < 0:
+                    raise RecordError("record larger than a frame")
+        except RecordError:
+            self.count_drop("invalid", 1)
+            return False
+        self._pos = pos
+        self._count += 1
+        if delta:
+            self._ticks = ticks
+        if self.armed:
+            self.notify()
+        return True
+
+    def notify(self):
+        """Wake the listeners, once."""
+        self.armed = False
+        for listener in self.listeners:
+            listener()
+
+    def tend(self):
+        """Periodic care, at least once a day: close old frames, drop expired ones."""
+        if self._slot >= 0 and ticks_diff(self.clock.ticks(), self._opened) > _FRAME_MS:
+            self.close_frame()
+        if self.policy == MAX_AGE:
+            limit = self.clock.mono_ms() - self.max_age_ms
+            while self._used and self._newest_ms(self._tail) < limit:
+                self._drop_tail("expired")
+
+    def close_frame(self):
+        """Let the next record start a new frame (after a clock step or a long time)."""
+        slot = self._slot
+        if slot < 0:
+            return
+        if self._count:
+            self._counts[slot] = self._count
+            self._ends[slot] = self._pos
+            self._newest[slot] = self.clock.mono_at(self._ticks)
+            self._index += self._count
+            self._count = 0
+        else:
+            self._used -= 1
+        self._slot = -1
+        self._pos = self._end = 0
+
+    def clear(self):
+        """Forget every record without counting it as dropped."""
+        self.close_frame()
+        self._used = 0
+
+    def count_drop(self, reason, count):
+        """Account for ``count`` lost records."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + count
+        if self.on_drop:
+            self.on_drop(reason, count)
+
+    def frame(self, index):
+        """Slot of the frame that holds ``index``, or -1."""
+        for step in range(self._used):
+            slot = (self._tail + step) % self.frames
+            if self._first[slot] <= index < self._first[slot] + self.extent(slot)[0]:
+                return slot
+        return -1
+
+    def extent(self, slot):
+        """``(record count, end position)`` of a frame as it is now."""
+        if slot == self._slot:
+            return self._count, self._pos
+        return self._counts[slot], self._ends[slot]
+
+    def first(self, slot):
+        """Index of the first record of a frame; changes when the slot is used again."""
+        return self._first[slot]
+
+    def elapsed(self, slot):
+        """ms from the base to the newest record of the open frame; None for a closed one."""
+        return ticks_diff(self._ticks, self._opened) if slot == self._slot else None
+
+    def _floor(self):
+        floor = self.next
+        for cursor in self.cursors:
+            if cursor.acked < floor:
+                floor = cursor.acked
+        return floor
+
+    def _open_frame(self, ticks):
+        self.close_frame()
+        self.notify()
+        if self._used == self.frames and not self._make_room():
+            return False
+        if self._index - self._stream_index > _LAST_SEQ:
+            self._stream_index = self._index
+            self.stream = self._new_stream()
+        slot = (self._tail + self._used) % self.frames
+        start = slot * self.frame_bytes
+        base = self.clock.mono_at(ticks)
+        dated = self.clock.trusted
+        if dated:
+            base += self.clock.offset_ms
+        seq = self._index - self._stream_index
+        put_header(self.buf, start, dated, self.stream, self.boot, seq, base, 0, 0)
+        self._used += 1
+        self._slot = slot
+        self._first[slot] = self._index
+        self._pos = start + HEADER_BYTES
+        self._end = start + self.frame_bytes
+        self._opened = self._ticks = ticks
+        return True
+
+    def _make_room(self):
+        if self.policy == REJECT_NEW:
+            tail = self._tail
+            if self._first[tail] + self._counts[tail] > self._floor():
+                self.count_drop("rejected", 1)
+                return False
+        self._drop_tail("overflow")
+        return True
+
+    def _drop_tail(self, reason):
+        slot = self._tail
+        if slot == self._slot:
+            self.close_frame()
+        count = self._counts[slot]
+        lost = min(count, self._first[slot] + count - self._floor())
+        self._tail = (slot + 1) % self.frames
+        self._used -= 1
+        if lost > 0:
+            self.count_drop(reason, lost)
+
+    def _newest_ms(self, slot):
+        if slot == self._slot:
+            return self.clock.mono_at(self._ticks)
+        return self._newest[slot]
+
+
+class Reader:
+    """Reads a ring forward from ``index``, which it advances.
+
+    Records that were given up before they were read are stepped over and added to ``skipped``.
+    """
+
+    def __init__(self, ring, index):
+        self.ring = ring
+        self.index = index
+        self.skipped = 0
+        self._slot = -1
+        self._first = 0
+        self._at = 0
+        self._pos = 0
+        self._ms = 0
+
+    def seek(self, index):
+        """Continue from another index."""
+        self.index = index
+        self._slot = -1
+
+    def open(self):
+        """``Header`` of what can be read next, or None at the end of the log.
+
+        ``seq`` and ``base`` are those of the record at ``index``; ``base`` is Unix ms wherever
+        the boot's clock is known by now. ``count`` and ``length`` reach to the end of the frame.
+        """
+        ring = self.ring
+        oldest = ring.oldest
+        if self.index < oldest:
+            self.skipped += oldest - self.index
+            self.seek(oldest)
+        slot = self._slot
+        if slot < 0 or ring.first(slot) != self._first or self._at != self.index:
+            slot = self._enter()
+        elif self.index >= self._first + ring.extent(slot)[0]:
+            slot = self._enter()
+        if slot < 0:
+            return None
+        header = parse_header(ring.buf, slot * ring.frame_bytes)
+        count, end = ring.extent(slot)
+        header.seq += self.index - self._first
+        header.count = self._first + count - self.index
+        header.length = end - self._pos
+        header.base = self._ms
+        if not header.dated and header.boot == ring.boot and ring.clock.trusted:
+            header.base += ring.clock.offset_ms
+            header.dated = True
+        return header
+
+    def take(self):
+        """Decode the record at ``index``: ``(ms since the header's base, id, value, text)``.
+
+        Only after ``open`` and within its ``count``. The ms add up from that header's base.
+        """
+        self._pos, point_id, delta, value, text = read(self.ring.buf, self._pos)
+        self._ms += delta
+        self._step(1)
+        return delta, point_id, value, text
+
+    def pack(self, out, max_records, max_bytes):
+        """Append chunks to the bytearray ``out``; returns the number of records packed.
+
+        At most ``max_records`` and about ``max_bytes`` (at least one record), never records of
+        two streams.
+        """
+        total = 0
+        stream = None
+        while total < max_records:
+            header = self.open()
+            room = max_bytes - len(out) - HEADER_BYTES
+            if header is None or (total and (header.stream != stream or room <= 0)):
+                break
+            stream = header.stream
+            start = self._pos
+            self._advance(header, max_records - total, room)
+            at = len(out)
+            out.extend(bytes(HEADER_BYTES))
+            out.extend(memoryview(self.ring.buf)[start : start + header.length])
+            put_header(
+                out,
+                at,
+                header.dated,
+                stream,
+                header.boot,
+                header.seq,
+                header.base,
+                header.count,
+                header.length,
+            )
+            seal(out, at, header.length)
+            total += header.count
+        return total
+
+    def _enter(self):
+        ring = self.ring
+        slot = ring.frame(self.index)
+        self._slot = slot
+        if slot < 0:
+            return slot
+        start = slot * ring.frame_bytes
+        pos = start + HEADER_BYTES
+        ms = parse_header(ring.buf, start).base
+        self._first = ring.first(slot)
+        for _ in range(self.index - self._first):
+            pos, delta = skip(ring.buf, pos)
+            ms += delta
+        self._pos = pos
+        self._ms = ms
+        self._at = self.index
+        return slot
+
+    def _step(self, count):
+        self.index += count
+        self._at = self.index
+
+    def _advance(self, header, max_records, max_bytes):
+        """Move over the records of ``header`` that fit and cut it down to those."""
+        if header.count <= max_records and header.length <= max_bytes:
+            elapsed = self.ring.elapsed(self._slot)
+            if elapsed is None:
+                self._slot = -1
+            else:
+                self._pos += header.length
+                self._ms = parse_header(self.ring.buf, self._slot * self.ring.frame_bytes).base
+                self._ms += elapsed
+            self._step(header.count)
+            return
+        buf = self.ring.buf
+        start = pos = self._pos
+        count = 0
+        while count < max_records and count < header.count:
+            end, delta = skip(buf, pos)
+            if count and end - start > max_bytes:
+                break
+            pos = end
+            self._ms += delta
+            count += 1
+        self._pos = pos
+        self._step(count)
+        header.count = count
+        header.length = pos - start
