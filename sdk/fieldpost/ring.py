@@ -6,10 +6,9 @@ the oldest frame as a whole. Records are counted by ``index``, from 0 and withou
 ``(stream, seq)``, the identity of a record downstream, follows from the frame it is in.
 """
 
-from .compat import const, ticks_add, ticks_diff
+from .compat import const, ticks_diff
 from .record import (
     HEADER_BYTES,
-    Header,
     RecordError,
     parse_header,
     put_header,
