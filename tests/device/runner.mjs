@@ -1,0 +1,30 @@
+// Runs runner.py on the 32-bit WebAssembly build of MicroPython:
+//   node runner.mjs <package folder> <folder of .mpy files> <heap bytes> <test module>
+// The files are copied into the build's own file system; it has no sockets and no hardware.
+import fs from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [packageFolder, files, heap, module] = process.argv.slice(2);
+const entry = pathToFileURL(path.join(packageFolder, "micropython.mjs")).href;
+const { loadMicroPython } = await import(entry);
+const mp = await loadMicroPython({
+  heapsize: Number(heap),
+  stdout: (line) => process.stdout.write(line + "\n"),
+  linebuffer: true,
+});
+
+function copy(from, to) {
+  mp.FS.mkdirTree(to);
+  for (const item of fs.readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [path.join(from, item.name), `${to}/${item.name}`];
+    if (item.isDirectory()) copy(source, target);
+    else mp.FS.writeFile(target, fs.readFileSync(source));
+  }
+}
+
+copy(files, "/lib");
+await mp.runPythonAsync(`
+import runner
+await runner.run("${module}", runner.shared_loop)
+`);

@@ -1,0 +1,169 @@
+"""Private servers for tests: each on a free port of 127.0.0.1, in a folder of its own.
+
+A missing program fails the test where ``CI`` is set and skips it elsewhere, see ``program``.
+"""
+
+import getpass
+import os
+import random
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HOST = "127.0.0.1"
+SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin")
+
+
+def missing(what, remedy):
+    """Skip the running test because ``what`` is not here; under CI, fail it."""
+    text = f"{what} is not installed: {remedy}"
+    if os.environ.get("CI"):
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def program(name, package):
+    """Path of a server's executable; ``missing`` where the machine lacks it."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_FOLDERS))
+    found = shutil.which(name, path=path)
+    if not found:
+        missing(name, f"apt-get install {package}")
+    return found
+
+
+def free_port():
+    """A TCP port that nobody listens on.
+
+    Below the range the kernel takes clients' ports from, so that neither another client nor one
+    that reconnects to a stopped server (and then would meet itself) can occupy it.
+    """
+    while True:
+        port = random.randrange(12000, 32000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+
+
+def wait_port(port, timeout_s=10.0, alive=lambda: True):
+    """Wait until something accepts on ``port``; False if ``alive()`` ends or the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while alive() and time.monotonic() < deadline:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return True
+    return False
+
+
+class Server:
+    """One server process: ``host``, ``port``, ``folder`` (its files and ``log``).
+
+    A subclass gives ``command()``. The port stays the same over restarts. Works as a context
+    manager that starts and stops it.
+    """
+
+    host = HOST
+    start_timeout_s = 20
+    stop_timeout_s = 10
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.port = free_port()
+        self.process = None
+
+    def command(self):
+        """Arguments of the process, which must stay in the foreground."""
+        raise NotImplementedError
+
+    @property
+    def log(self):
+        """What the server wrote so far, all its lives."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
+    def start(self):
+        """Start and wait until it accepts; raises ``RuntimeError`` with its log if it does not."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+            )
+        if not wait_port(self.port, self.start_timeout_s, lambda: self.process.poll() is None):
+            self.kill()
+            raise RuntimeError(f"{type(self).__name__} did not start:\n{self.log}")
+
+    def stop(self):
+        """Ask it to end (SIGTERM) and wait; killed when it does not. Does nothing when stopped."""
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(self.stop_timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+            self._reap()
+
+    def kill(self):
+        """End it without warning (SIGKILL)."""
+        if self.process:
+            self.process.kill()
+            self._reap()
+
+    def restart(self):
+        """Stop and start on the same port with the same files."""
+        self.stop()
+        self.start()
+
+    def _reap(self):
+        self.process.wait()
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Mosquitto(Server):
+    """mosquitto without Nagle's delay and with queues that never drop.
+
+    ``lines`` are appended to its configuration (they may configure the listener: TLS, passwords).
+    With ``persistence`` sessions and retained messages survive a stop and, saved at every change,
+    a kill.
+    """
+
+    def __init__(self, folder, *lines, persistence=False):
+        super().__init__(folder)
+        self.executable = program("mosquitto", "mosquitto")
+        config = [
+            f"user {getpass.getuser()}",  # as root it would become a user who cannot write here
+            "set_tcp_nodelay true",
+            "max_inflight_messages 0",
+            "max_queued_messages 0",
+            "connection_messages true",
+            f"listener {self.port} {self.host}",
+            "allow_anonymous true",
+            *lines,
+        ]
+        if persistence:
+            config += [
+                "persistence true",
+                f"persistence_location {self.folder}/",
+                "autosave_interval 1",
+                "autosave_on_changes true",
+            ]
+        self.config = self.folder / "mosquitto.conf"
+        self.config.write_text("\n".join(config) + "\n", encoding="utf-8")
+
+    def command(self):
+        """See ``Server``."""
+        return [self.executable, "-c", str(self.config)]

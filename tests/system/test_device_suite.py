@@ -1,0 +1,21 @@
+"""The device tests, compiled, on real MicroPython: 64 bit (unix port) and 32 bit (WebAssembly)."""
+
+import pytest
+
+import device_suite
+
+HEAP = "256k"
+HEAP_32_BIT_BYTES = 192 * 1024
+TIMEOUT_S = 120
+
+
+@pytest.mark.parametrize("module", device_suite.modules())
+def test_on_micropython(module, micropython, compiled, tmp_path):
+    outcome = device_suite.run_unix(micropython, compiled, module, HEAP, TIMEOUT_S, tmp_path)
+    assert not outcome.problem(), outcome.problem()
+
+
+@pytest.mark.parametrize("module", device_suite.modules(lacks=device_suite.WASM_LACKS))
+def test_on_32_bit(module, wasm, compiled, tmp_path):
+    outcome = device_suite.run_wasm(wasm, compiled, module, HEAP_32_BIT_BYTES, TIMEOUT_S, tmp_path)
+    assert not outcome.problem(), outcome.problem()
