@@ -69,6 +69,14 @@ else:
         traceback.print_exception(type(error), error, error.__traceback__, file=file)
 
 
+def unload(name):
+    """Forget an imported module ``package.module``, so that its memory can be reclaimed."""
+    module = sys.modules.pop(name, None)
+    package, _, leaf = name.rpartition(".")
+    if module is not None and hasattr(sys.modules[package], leaf):
+        delattr(sys.modules[package], leaf)
+
+
 def epoch_year():
     """Year of the platform's ``time.time() == 0``: 1970, or 2000 on ESP32 and RP2 boards."""
     return time.gmtime(0)[0]

@@ -22,6 +22,7 @@ from .record import (
 _FRAME_MS = const(1 << 28)
 #: Sequence numbers are 32 bit; a new stream starts before they run out.
 _LAST_SEQ = const(0xFFFF0000)
+_NEVER = const(0x3FFFFFFF)
 
 DROP_OLDEST = "drop_oldest"
 REJECT_NEW = "reject_new"
@@ -40,7 +41,8 @@ class Ring:
     ``dropped`` counts losses by reason (``overflow``, ``rejected``, ``expired``, ``invalid``: a
     value that no record or frame can hold) and ``on_drop(reason, count)`` is told of each.
     ``cursors`` holds objects with an ``acked`` index: only records some cursor still needs count
-    as lost. ``listeners`` are called when an append finds ``armed`` set, and when a frame fills.
+    as lost. ``listeners`` are called when the log reaches an index given to ``arm``, and when a
+    frame fills.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Ring:
         self.dropped = {}
         self.cursors = []
         self.listeners = []
-        self.armed = False
+        self._arm = _NEVER
         self._new_stream = new_stream
         self.stream = new_stream()
         self._stream_index = 0
@@ -130,13 +132,17 @@ class Ring:
         self._count += 1
         if delta:
             self._ticks = ticks
-        if self.armed:
+        if self._count >= self._arm:
             self.notify()
         return True
 
+    def arm(self, index):
+        """Call the listeners, once, when ``next`` gets to ``index`` or a frame fills before."""
+        self._arm = min(self._arm, index - self._index)
+
     def notify(self):
-        """Wake the listeners, once."""
-        self.armed = False
+        """Call the listeners."""
+        self._arm = _NEVER
         for listener in self.listeners:
             listener()
 
@@ -315,28 +321,28 @@ class Reader:
         self._step(1)
         return delta, point_id, value, text
 
-    def pack(self, out, max_records, max_bytes):
-        """Append chunks to the bytearray ``out``; returns the number of records packed.
+    def pack(self, out, pos, end, max_records):
+        """Write chunks into ``out[pos:end]``; returns ``(number of records, end position)``.
 
-        At most ``max_records`` and about ``max_bytes`` (at least one record), never records of
-        two streams.
+        At most ``max_records``, never records of two streams. None are written at the end of the
+        log, or when not even one fits: a frame always fits into its own size.
         """
         total = 0
         stream = None
         while total < max_records:
             header = self.open()
-            room = max_bytes - len(out) - HEADER_BYTES
-            if header is None or (total and (header.stream != stream or room <= 0)):
+            if header is None or (total and header.stream != stream):
                 break
             stream = header.stream
-            start = self._pos
-            self._advance(header, max_records - total, room)
-            at = len(out)
-            out.extend(bytes(HEADER_BYTES))
-            out.extend(memoryview(self.ring.buf)[start : start + header.length])
+            source = self._pos
+            body = pos + HEADER_BYTES
+            if not self._advance(header, max_records - total, end - body):
+                break
+            stop = body + header.length
+            out[body:stop] = memoryview(self.ring.buf)[source : source + header.length]
             put_header(
                 out,
-                at,
+                pos,
                 header.dated,
                 stream,
                 header.boot,
@@ -345,8 +351,22 @@ class Reader:
                 header.count,
                 header.length,
             )
-            seal(out, at, header.length)
+            seal(out, pos, header.length)
             total += header.count
+            pos = stop
+        return total, pos
+
+    def bytes_ahead(self):
+        """Packed bytes from here to the end of the log."""
+        header = self.open()
+        if header is None:
+            return 0
+        ring = self.ring
+        total = header.length
+        slot = self._slot
+        while ring.first(slot) + ring.extent(slot)[0] < ring.next:
+            slot = (slot + 1) % ring.frames
+            total += ring.extent(slot)[1] - slot * ring.frame_bytes - HEADER_BYTES
         return total
 
     def _enter(self):
@@ -372,7 +392,7 @@ class Reader:
         self._at = self.index
 
     def _advance(self, header, max_records, max_bytes):
-        """Move over the records of ``header`` that fit and cut it down to those."""
+        """Move over the records of ``header`` that fit, cut it down to those; False if none."""
         if header.count <= max_records and header.length <= max_bytes:
             elapsed = self.ring.elapsed(self._slot)
             if elapsed is None:
@@ -382,18 +402,17 @@ class Reader:
                 self._ms = parse_header(self.ring.buf, self._slot * self.ring.frame_bytes).base
                 self._ms += elapsed
             self._step(header.count)
-            return
-        buf = self.ring.buf
-        start = pos = self._pos
+            return True
+        start = self._pos
         count = 0
         while count < max_records and count < header.count:
-            end, delta = skip(buf, pos)
-            if count and end - start > max_bytes:
+            end, delta = skip(self.ring.buf, self._pos)
+            if end - start > max_bytes:
                 break
-            pos = end
+            self._pos = end
             self._ms += delta
             count += 1
-        self._pos = pos
         self._step(count)
         header.count = count
-        header.length = pos - start
+        header.length = self._pos - start
+        return count > 0

@@ -1,0 +1,461 @@
+"""The configuration's schema and its validation.
+
+One table says what a node's configuration may hold. The node validates with it and takes its
+defaults from it, the host validates with it before it sends anything, and the JSON Schema file is
+generated from it. Drivers add the rows of their own keys (``DEVICE`` and ``POINT``).
+
+A row is ``key: "type limits [= default]"``; without default the key is required, ``= ?`` makes it
+optional (None when absent).
+
+================== =============================================================================
+type               value
+================== =============================================================================
+int lo..hi         integer within the limits, either of which may be missing
+num lo..hi         integer or float
+bool               true or false
+str lo..hi         text of so many characters
+secret lo..hi      text that is never shown
+id lo..hi          text of letters, digits and ``_ - .``; not a reserved word
+path lo..hi        like id, also with ``/`` between parts
+topic              topic template (see ``topics.py``)
+rule               acquisition rule (see ``acquisition.py``)
+enum a b c         one of the words; ``false`` and ``true`` also accept the JSON literals
+any                anything
+list T lo..hi      list of so many T, a type or the name of a table
+obj T              object with the rows of table T
+map T              object with any keys and values of T
+================== =============================================================================
+
+Unknown keys are errors. Every error is a ``ConfigError`` naming path, value and what is allowed.
+"""
+
+import json
+
+from .errors import ConfigError
+
+SCHEMA = {
+    "node": {
+        "node": "id 1..64",
+        "revision": "int 0.. = 0",
+        "description": "str 0..200 = ?",
+        "tags": "map str = ?",
+        "clock": "obj clock = {}",
+        "mqtt": "list broker 0..4 = []",
+        "devices": "list device 0..64 = []",
+        "subscriptions": "list subscription 0..16 = []",
+        "subscribers": "list subscriber 0..16 = []",
+        "publish": "obj publish = {}",
+        "state_interval": "int 1000..86400000 = 60000",
+        "watchdog_ms": "int 0..600000 = 0",
+    },
+    "clock": {
+        "ntp": "list str 0..4 = []",
+        "ntp_interval": "int 60000..604800000 = 43200000",
+        "trust_system": "bool = true",
+    },
+    "broker": {
+        "name": "id 1..32 = main",
+        "host": "str 1..253",
+        "port": "int 1..65535 = ?",
+        "client_id": "str 1..64 = ?",
+        "user": "str 1..256 = ?",
+        "password": "secret 0..256 = ?",
+        "keepalive_s": "int 1..65535 = 30",
+        "clean_session": "bool = false",
+        "tls": "obj tls = ?",
+        "timeout_ms": "int 100..120000 = 10000",
+        "window": "int 1..200 = 20",
+        "queue_bytes": "int 1024..1048576 = 16384",
+        "keep_bytes": "int 1024..1048576 = 8192",
+        "receive_max_bytes": "int 256..1048576 = 4096",
+        "backoff_min_ms": "int 10..60000 = 1000",
+        "backoff_max_ms": "int 100..3600000 = 60000",
+        "publish": "bool = true",
+        "flush": "bool = true",
+    },
+    "tls": {
+        "ca": "str 1..256 = ?",
+        "server_name": "str 1..253 = ?",
+        "verify": "bool = true",
+        "cert": "str 1..256 = ?",
+        "key": "str 1..256 = ?",
+    },
+    "device": {
+        "id": "id 1..64",
+        "driver": "id 1..32",
+        "interval": "int 10..86400000 = 1000",
+        "timeout_ms": "int 10..60000 = 2000",
+        "enabled": "bool = true",
+        "points": "list point 0..512 = []",
+    },
+    "point": {
+        "id": "int 1..268435455 = ?",
+        "name": "id 1..64",
+        "unit": "str 0..16 = ",
+        "log": "rule = always",
+        "tags": "map str = ?",
+        "description": "str 0..200 = ?",
+    },
+    "subscription": {
+        "id": "path 1..64",
+        "acquisition": "rule = adr.log",
+        "addresses": "any = all",
+        "ring_bytes": "int 512..16777216 = 16384",
+        "frame_bytes": "int 128..4096 = 1024",
+        "overflow": "enum drop_oldest reject_new max_age = drop_oldest",
+        "max_age": "int 1000.. = 86400000",
+        "flush": "obj flush = {}",
+    },
+    "flush": {
+        "maxEntries": "int 1..10000 = 100",
+        "maxBytes": "int 128..65536 = 4096",
+        "onEntries": "int 1..10000 = 1",
+        "onBytes": "int 1..1048576 = ?",
+        "onInterval": "rule = ?",
+        "minDelay": "int 0..3600000 = 250",
+        "maxDelay": "int 0..86400000 = 1000",
+        "parallel": "int 1..100 = 20",
+        "ackTimeout": "int 100..3600000 = 10000",
+    },
+    "subscriber": {
+        "subscriber": "id 1..64",
+        "subscription": "path 1..64 = default",
+        "ack": "enum id md5 false auto = id",
+        "format": "enum json packed = json",
+        "keepalive": "int 0..86400000 = 0",
+        "lifetime": "int 0.. = 0",
+    },
+    "publish": {
+        "value": "list pattern 0..8 = []",
+        "alarm": "list pattern 0..8 = []",
+        "status": "list pattern 0..8 = []",
+    },
+    "pattern": {
+        "topic": "topic",
+        "qos": "int 0..1 = 0",
+        "retain": "bool = false",
+        "nodes": "str 0..512 = ",
+        "broker": "id 1..32 = ?",
+    },
+}
+
+_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+#: Names that would collide with the control topics.
+_RESERVED = ("nodes",)
+
+
+class Row:
+    """One parsed schema row: ``kind``, ``words`` (enum words or the inner type), ``lo``, ``hi``,
+    ``required`` and ``default`` (a fresh value for each use)."""
+
+    def __init__(self, text):
+        spec, _, default = text.partition("=")
+        self.required = "=" not in text
+        self._default = default.strip()
+        words = spec.split()
+        self.kind = words[0]
+        self.lo = self.hi = None
+        if len(words) > 1 and ".." in words[-1]:
+            lo, _, hi = words.pop().partition("..")
+            self.lo = int(lo) if lo else None
+            self.hi = int(hi) if hi else None
+        self.words = words[1:]
+
+    @property
+    def default(self):
+        """The default as a value; None for an optional key."""
+        text = self._default
+        if text == "?":
+            return None
+        if self.kind in ("str", "id", "path", "enum", "rule", "any", "topic", "secret"):
+            return False if text == "false" else text
+        return json.loads(text)
+
+    def limits(self):
+        """The limits in words, with a leading space, or nothing."""
+        if self.lo is None and self.hi is None:
+            return ""
+        if self.hi is None:
+            return " from %d" % self.lo
+        return " from %d to %d" % (self.lo or 0, self.hi)
+
+
+class Validator:
+    """Validates values against a set of tables.
+
+    ``driver(name)`` returns the driver class of a device, whose ``DEVICE`` and ``POINT`` rows
+    join the tables; it raises ImportError for an unknown driver. Without it (a schema check
+    only) the drivers' own keys are not accepted.
+    """
+
+    def __init__(self, tables=SCHEMA, driver=None):
+        self.tables = tables
+        self.driver = driver
+        self._point_rows = {}
+
+    def table(self, name, value, path):
+        """Validate an object against the table ``name``; returns it completed by defaults."""
+        if not isinstance(value, dict):
+            raise ConfigError(path, value, "an object")
+        rows = dict(self.tables[name])
+        if name == "device":
+            rows.update(self._driver_rows(value, path))
+        elif name == "point":
+            rows.update(self._point_rows)
+        for key in value:
+            if key not in rows:
+                raise ConfigError(_join(path, key), value[key], _one_of(rows))
+        result = {}
+        for key in rows:
+            result[key] = self._field(Row(rows[key]), value, key, path)
+        return result
+
+    def _driver_rows(self, device, path):
+        """The rows of a device's own keys; those of its points are remembered meanwhile."""
+        name = device.get("driver")
+        self._point_rows = {}
+        if not self.driver or not isinstance(name, str):
+            return {}
+        try:
+            driver = self.driver(name)
+        except ImportError:
+            raise ConfigError(_join(path, "driver"), name, "the name of a driver") from None
+        self._point_rows = driver.POINT
+        return driver.DEVICE
+
+    def _field(self, row, value, key, path):
+        path = _join(path, key)
+        if key in value and value[key] is not None:
+            return self.value(row, value[key], path)
+        if row.required:
+            raise ConfigError(path, None, "a value: " + describe(row))
+        default = row.default
+        return default if default is None else self.value(row, default, path)
+
+    def value(self, row, value, path):
+        """Validate one value; returns it, completed by defaults where it is an object."""
+        return getattr(self, "_" + row.kind)(row, value, path)
+
+    def _int(self, row, value, path):
+        if not isinstance(value, int) or isinstance(value, bool) or not _within(row, value):
+            raise ConfigError(path, value, describe(row))
+        return value
+
+    def _num(self, row, value, path):
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not good or value != value or not _within(row, value):
+            raise ConfigError(path, value, describe(row))
+        return value
+
+    def _bool(self, row, value, path):
+        if not isinstance(value, bool):
+            raise ConfigError(path, value, describe(row))
+        return value
+
+    def _str(self, row, value, path):
+        if not isinstance(value, str) or not _within(row, len(value)):
+            raise ConfigError(path, value, describe(row))
+        return value
+
+    def _secret(self, row, value, path):
+        if not isinstance(value, str) or not _within(row, len(value)):
+            raise ConfigError(path, "***", describe(row))
+        return value
+
+    def _id(self, row, value, path):
+        self._str(row, value, path)
+        if value in _RESERVED or any(char not in _PLAIN for char in value):
+            raise ConfigError(path, value, describe(row))
+        return value
+
+    def _path(self, row, value, path):
+        self._str(row, value, path)
+        for part in value.split("/"):
+            if not part or any(char not in _PLAIN for char in part):
+                raise ConfigError(path, value, describe(row))
+        return value
+
+    def _enum(self, row, value, path):
+        word = ("true" if value else "false") if isinstance(value, bool) else value
+        if word not in row.words:
+            raise ConfigError(path, value, describe(row))
+        return False if word == "false" else word
+
+    def _any(self, row, value, path):
+        return value
+
+    def _topic(self, row, value, path):
+        from .topics import Template
+
+        self._str(row, value, path)
+        try:
+            Template(value)
+        except ValueError as error:
+            raise ConfigError(path, value, str(error)) from None
+        return value
+
+    def _rule(self, row, value, path):
+        from .acquisition import compile
+
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        self._str(row, value, path)
+        try:
+            compile(value, "always")
+        except ValueError as error:
+            raise ConfigError(path, value, str(error)) from None
+        return value
+
+    def _list(self, row, value, path):
+        if not isinstance(value, list) or not _within(row, len(value)):
+            raise ConfigError(path, value, describe(row))
+        item = row.words[0]
+        kind = Row("obj " + item if item in self.tables else item)
+        return [self.value(kind, value[i], "%s[%d]" % (path, i)) for i in range(len(value))]
+
+    def _obj(self, row, value, path):
+        return self.table(row.words[0], value, path)
+
+    def _map(self, row, value, path):
+        if not isinstance(value, dict):
+            raise ConfigError(path, value, describe(row))
+        kind = Row(row.words[0])
+        return {key: self.value(kind, value[key], _join(path, key)) for key in value}
+
+
+def describe(row):
+    """What a row allows, in words."""
+    kind = row.kind
+    if kind == "enum":
+        return _one_of(row.words)
+    if kind in ("str", "secret"):
+        return "text of%s characters" % (row.limits() or " any number of")
+    if kind in ("id", "path"):
+        slash = " /" if kind == "path" else ""
+        return "letters, digits and _ - .%s,%s characters" % (slash, row.limits())
+    if kind == "list":
+        return "a list of%s items" % row.limits()
+    names = {"int": "an integer", "num": "a number", "bool": "true or false"}
+    return names.get(kind, "an object") + row.limits()
+
+
+def _one_of(words):
+    return "one of " + ", ".join(sorted(words))
+
+
+def _join(path, key):
+    return path + "." + str(key) if path else str(key)
+
+
+def _within(row, value):
+    return (row.lo is None or value >= row.lo) and (row.hi is None or value <= row.hi)
+
+
+def load_driver(name):
+    """The driver class of ``fieldpost.drivers.<name>``; raises ImportError."""
+    module = __import__("fieldpost.drivers." + name, None, None, ("driver",))
+    return module.driver
+
+
+def validate(config, driver=load_driver):
+    """Validate a node's whole configuration; returns it complete, with every default and id.
+
+    Raises ConfigError at the first thing that is wrong. The argument is not changed.
+    """
+    result = Validator(SCHEMA, driver).table("node", config, "")
+    _unique(result["mqtt"], "mqtt", "name")
+    _unique(result["devices"], "devices", "id")
+    _unique(result["subscriptions"], "subscriptions", "id")
+    if not any(item["id"] == "default" for item in result["subscriptions"]):
+        default = Validator(SCHEMA, driver).table("subscription", {"id": "default"}, "")
+        result["subscriptions"].insert(0, default)
+    _check_subscribers(result)
+    _number_points(result["devices"])
+    return result
+
+
+def select(subscription, devices, path):
+    """The points of a subscription: ``[(point id, acquisition rule), ...]``.
+
+    ``addresses`` may be ``all``, an id, ``device/name``, a name that only one device has,
+    ``gateway_id=device``, an object with ``address`` and ``acquisition``, or a list of these; the
+    last mention of a point counts. Raises ConfigError for what names no point.
+    """
+    chosen = {}
+    rule = subscription["acquisition"]
+    _select(subscription["addresses"], rule, devices, path + ".addresses", chosen)
+    return sorted(chosen.items())
+
+
+def _select(address, rule, devices, path, chosen):
+    if isinstance(address, list):
+        for i, item in enumerate(address):
+            _select(item, rule, devices, "%s[%d]" % (path, i), chosen)
+        return
+    if isinstance(address, dict):
+        rows = {"address": "any", "acquisition": "rule = " + rule}
+        address = Validator({"address": rows}).table("address", address, path)
+        _select(address["address"], address["acquisition"], devices, path + ".address", chosen)
+        return
+    found = [point["id"] for device in devices for point in _named(address, device)]
+    by_name = isinstance(address, str) and "/" not in address and "=" not in address
+    if address != "all" and (not found or (by_name and len(found) > 1)):
+        raise ConfigError(path, address, "an id, device/name or name of exactly one point")
+    for number in found:
+        chosen[number] = rule
+
+
+def _named(address, device):
+    """The points of ``device`` that ``address`` means."""
+    if address in ("all", "gateway_id=" + device["id"]):
+        return device["points"]
+    names = ("id", address)
+    if isinstance(address, str):
+        gateway, separator, name = address.replace("\u00ac", "/").partition("/")
+        if separator and gateway != device["id"]:
+            return ()
+        names = ("name", name if separator else address)
+    return [point for point in device["points"] if point[names[0]] == names[1]]
+
+
+def _unique(items, path, key):
+    seen = set()
+    for i, item in enumerate(items):
+        if item[key] in seen:
+            raise ConfigError("%s[%d].%s" % (path, i, key), item[key], "a value used only once")
+        seen.add(item[key])
+
+
+def _check_subscribers(config):
+    known = [item["id"] for item in config["subscriptions"]]
+    seen = set()
+    for i, item in enumerate(config["subscribers"]):
+        path = "subscribers[%d]" % i
+        if item["subscription"] not in known:
+            raise ConfigError(path + ".subscription", item["subscription"], _one_of(known))
+        pair = (item["subscription"], item["subscriber"])
+        if pair in seen:
+            raise ConfigError(path, item["subscriber"], "one subscriber of a name")
+        seen.add(pair)
+
+
+def _number_points(devices):
+    """Give every point without an id the lowest free one, in the order of the configuration."""
+    taken = set()
+    for i, device in enumerate(devices):
+        _unique(device["points"], "devices[%d].points" % i, "name")
+        for j, point in enumerate(device["points"]):
+            number = point["id"]
+            if number in taken:
+                path = "devices[%d].points[%d].id" % (i, j)
+                raise ConfigError(path, number, "an id used only once on the node")
+            if number is not None:
+                taken.add(number)
+    free = 1
+    for device in devices:
+        for point in device["points"]:
+            if point["id"] is None:
+                while free in taken:
+                    free += 1
+                point["id"] = free
+                taken.add(free)

@@ -1,0 +1,134 @@
+"""Recorder: applies acquisition rules to points and puts what they ask for into the logs.
+
+Reads are decided at once, in ``Watch.__call__``. What time decides (aligned intervals, cron, the
+time parts of ``on_cov``) is decided in one task that sleeps until the next moment.
+"""
+
+from .compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, ticks_ms, wait_for_ms
+
+#: The task looks at least this often, which also carries the triggers past the tick wrap.
+_LONGEST_MS = const(3600000)
+
+
+class Watch:
+    """One point in one subscription."""
+
+    def __init__(self, recorder, point, subscription, rule):
+        self.point = point
+        self.subscription = subscription
+        self.trigger = rule.trigger()
+        self._recorder = recorder if rule.paced else None
+
+    def __call__(self, point):
+        """The point was read: record it if the rule says so."""
+        ticks = point.ticks
+        if self.trigger.update(point.value, ticks):
+            self.subscription.record(point, ticks)
+        if self._recorder:
+            self._recorder.wake_in(self.trigger.wait_ms(point.value, ticks), ticks)
+
+    def now(self, ticks):
+        """A wall-clock term asks for a record with the time ``ticks``."""
+        point = self.point
+        if point.status == "ok":
+            self.trigger.record(point.value, ticks)
+            self.subscription.record(point, ticks)
+
+    def tend(self, ticks):
+        """Record if time alone asks for it; returns ms until it may."""
+        point = self.point
+        if point.status != "ok":
+            return _LONGEST_MS
+        if self.trigger.due(point.value, ticks):
+            self.subscription.record(point, ticks)
+        return self.trigger.wait_ms(point.value, ticks)
+
+
+class Recorder:
+    """All watches of a node."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self._paced = []
+        #: [rule, its watches, due as clock ms] of every rule with wall-clock terms.
+        self._timed = []
+        self._wake = ticks_ms()
+        self._event = asyncio.Event()
+        clock.on_change.append(self._reschedule)
+
+    def watch(self, point, subscription, rule):
+        """Let ``rule`` decide which values of ``point`` go into ``subscription``'s log."""
+        watch = Watch(self, point, subscription, rule)
+        if rule.terms:
+            point.triggers += (watch,)
+        if rule.paced:
+            self._paced.append(watch)
+        if rule.timed:
+            for entry in self._timed:
+                if entry[0] is rule:
+                    entry[1].append(watch)
+                    break
+            else:
+                self._timed.append([rule, [watch], 0])
+        self._event.set()
+
+    def forget(self, points):
+        """Remove every watch of these points."""
+        for point in points:
+            point.triggers = ()
+        self._paced = [watch for watch in self._paced if watch.point not in points]
+        for entry in self._timed:
+            entry[1] = [watch for watch in entry[1] if watch.point not in points]
+        self._timed = [entry for entry in self._timed if entry[1]]
+
+    def wake_in(self, ms, ticks):
+        """Have the time parts looked at in ``ms`` from ``ticks``, if that is sooner."""
+        wake = ticks_add(ticks, min(ms, _LONGEST_MS))
+        if ticks_diff(self._wake, wake) > 0:
+            self._wake = wake
+            self._event.set()
+
+    async def run(self, task):
+        """The recorder's task."""
+        while True:
+            task.beat()
+            wait = self.step()
+            if wait > 0:
+                try:
+                    await wait_for_ms(self._event.wait(), wait)
+                except TimeoutError:
+                    pass
+            else:
+                await asyncio.sleep(0)
+            self._event.clear()
+
+    def step(self):
+        """Record what time asks for; returns ms until the next moment."""
+        ticks = ticks_ms()
+        wait = _LONGEST_MS
+        for watch in self._paced:
+            wait = min(wait, watch.tend(ticks))
+        for entry in self._timed:
+            wait = min(wait, self._run_timed(entry, ticks))
+        self._wake = ticks_add(ticks, wait)
+        return wait
+
+    def _run_timed(self, entry, ticks):
+        now = self._now_ms()
+        rule, watches, due = entry
+        if due and due <= now:
+            at = ticks_add(ticks, -min(now - due, _LONGEST_MS))
+            for watch in watches:
+                watch.now(at)
+        if due <= now:
+            entry[2] = due = rule.next_due(now)
+        return min(due - now, _LONGEST_MS)
+
+    def _now_ms(self):
+        clock = self.clock
+        return clock.unix_ms() if clock.trusted else clock.mono_ms()
+
+    def _reschedule(self):
+        for entry in self._timed:
+            entry[2] = 0
+        self._event.set()
