@@ -103,10 +103,10 @@ def run_unix(executable, folder, module, heap, timeout_s, cwd):
     return _run(command, timeout_s, cwd, MICROPYPATH=f"{folder}:.frozen")
 
 
-def run_wasm(wasm, folder, module, heap_bytes, timeout_s, cwd):
+def run_wasm(wasm, folder, module, timeout_s, cwd):
     """Run a module on the 32-bit build; its Outcome."""
     node, package = wasm
-    command = [node, TESTS / "runner.mjs", package, folder, str(heap_bytes), module]
+    command = [node, TESTS / "runner.mjs", package, folder, module]
     return _run(command, timeout_s, cwd)
 
 

@@ -137,8 +137,8 @@ class Mosquitto(Server):
     """mosquitto without Nagle's delay and with queues that never drop.
 
     ``lines`` are appended to its configuration (they may configure the listener: TLS, passwords).
-    With ``persistence`` sessions, retained and queued messages survive a stop. They are saved after
-    every change, yet mosquitto acknowledges first: a kill loses its last few milliseconds.
+    With ``persistence`` sessions, retained and queued messages survive a stop. They are saved
+    after every change, yet mosquitto acknowledges first: a kill loses its last milliseconds.
     """
 
     def __init__(self, folder, *lines, persistence=False):

@@ -1,15 +1,15 @@
 // Runs runner.py on the 32-bit WebAssembly build of MicroPython:
-//   node runner.mjs <package folder> <folder of .mpy files> <heap bytes> <test module>
-// The files are copied into the build's own file system; it has no sockets and no hardware.
+//   node runner.mjs <package folder> <folder of .mpy files> <test module>
+// The files are copied into the build's own file system; it has no sockets and no hardware, and its
+// heap grows as needed.
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [packageFolder, files, heap, module] = process.argv.slice(2);
+const [packageFolder, files, module] = process.argv.slice(2);
 const entry = pathToFileURL(path.join(packageFolder, "micropython.mjs")).href;
 const { loadMicroPython } = await import(entry);
 const mp = await loadMicroPython({
-  heapsize: Number(heap),
   stdout: (line) => process.stdout.write(line + "\n"),
   linebuffer: true,
 });
@@ -24,7 +24,12 @@ function copy(from, to) {
 }
 
 copy(files, "/lib");
-await mp.runPythonAsync(`
+try {
+  await mp.runPythonAsync(`
 import runner
 await runner.run("${module}", runner.shared_loop)
 `);
+} catch (error) {
+  console.log(error.message);
+  process.exitCode = 1;
+}

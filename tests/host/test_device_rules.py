@@ -14,23 +14,38 @@ LAYERS = (
     ("compat",),
     ("errors",),
     ("net",),
+    # The parts: each one idea, no knowledge of the node they are wired into.
     (
         "acquisition",
         "bus",
         "clock",
         "config",
+        "counters",
         "cron",
         "events",
         "http",
         "log",
         "mqtt",
+        "mqtt_codec",
         "point",
         "record",
         "ring",
+        "sntp",
         "topics",
     ),
-    ("alarms", "api", "drivers", "outlet", "publisher", "subscription", "webhook"),
-    ("node",),
+    (
+        "alarms",
+        "api",
+        "device",
+        "drivers",
+        "outlet",
+        "publisher",
+        "recorder",
+        "subscription",
+        "supervisor",
+        "webhook",
+    ),
+    ("node", "reconfigure"),
 )
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
@@ -95,17 +110,22 @@ TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FIL
 PORTABLE = [name for name in TREES if name != "fieldpost.compat"]
 
 
+def resolve(target):
+    """The file behind a dotted name: a package stands for its ``__init__``."""
+    return f"{target}.__init__" if f"{target}.__init__" in FILES else target
+
+
 def imports(name):
     """Every module that ``name`` imports, at any depth, by its full dotted name."""
     for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (resolve(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             parts = name.split(".")[: -node.level] if node.level else []
             base = ".".join([*parts, *([node.module] if node.module else [])])
             for alias in node.names:
-                inner = f"{base}.{alias.name}"
-                yield inner if inner in FILES or f"{inner}.__init__" in FILES else base
+                inner = resolve(f"{base}.{alias.name}")
+                yield inner if inner in FILES else resolve(base)
 
 
 def siblings(name):

@@ -5,17 +5,19 @@ import pytest
 import device_suite
 
 HEAP = "256k"
-HEAP_32_BIT_BYTES = 192 * 1024
 TIMEOUT_S = 120
+
+
+def check(outcome):
+    if outcome.problem():
+        pytest.fail(outcome.problem(), pytrace=False)
 
 
 @pytest.mark.parametrize("module", device_suite.modules())
 def test_on_micropython(module, micropython, compiled, tmp_path):
-    outcome = device_suite.run_unix(micropython, compiled, module, HEAP, TIMEOUT_S, tmp_path)
-    assert not outcome.problem(), outcome.problem()
+    check(device_suite.run_unix(micropython, compiled, module, HEAP, TIMEOUT_S, tmp_path))
 
 
 @pytest.mark.parametrize("module", device_suite.modules(lacks=device_suite.WASM_LACKS))
 def test_on_32_bit(module, wasm, compiled, tmp_path):
-    outcome = device_suite.run_wasm(wasm, compiled, module, HEAP_32_BIT_BYTES, TIMEOUT_S, tmp_path)
-    assert not outcome.problem(), outcome.problem()
+    check(device_suite.run_wasm(wasm, compiled, module, TIMEOUT_S, tmp_path))

@@ -52,7 +52,7 @@ def run(request, tmp_path):
             executable = request.getfixturevalue("micropython")
             return device_suite.run_unix(executable, *where, "128k", timeout_s, tmp_path)
         wasm = request.getfixturevalue("wasm")
-        return device_suite.run_wasm(wasm, *where, 128 * 1024, timeout_s, tmp_path)
+        return device_suite.run_wasm(wasm, *where, timeout_s, tmp_path)
 
     return compile_and_run
 
