@@ -281,7 +281,7 @@ class Validator:
             raise ConfigError(path, value, describe(row))
         return False if word == "false" else word
 
-    def _any(self, row, value, path):
+    def _any(self, _row, value, _path):
         return value
 
     def _topic(self, row, value, path):

@@ -9,7 +9,6 @@
 """
 
 import json
-import os
 
 from . import __version__
 from .bus import Bus
@@ -17,8 +16,7 @@ from .clock import Clock
 from .compat import ticks_diff, ticks_ms, unload
 from .counters import Counters, make_folder
 from .device import Device
-from .events import ANY, DEVICE_DISCOVERED, DEVICE_DOWN, DEVICE_RECOVERED, ERROR, LINK_UP
-from .events import RECORDS_DROPPED
+from .events import DEVICE_DOWN, DEVICE_RECOVERED, ERROR, LINK_UP, RECORDS_DROPPED
 from .mqtt import Link
 from .outlet import HEAD_BYTES, Outlet
 from .point import Point
@@ -41,7 +39,7 @@ class Node:
         if isinstance(config, str):
             with open(config) as file:
                 config = json.load(file)
-        self.config, selections = _validated(config)
+        self.config, self.selections = validate(config)
         self.name = self.config["node"]
         self.prefix = "fieldpost/nodes/" + self.name
         make_folder(folder)
@@ -61,27 +59,27 @@ class Node:
         self.subscriptions = {}
         self.publisher = None
         self._state_sent = None
-        self._build(selections)
+        self._build()
 
     # -- construction
 
-    def _build(self, selections):
-        sizes = [HEAD_BYTES]
-        for config in self.config["subscriptions"]:
-            self._add_subscription(config)
-            sizes.append(HEAD_BYTES + max(config["flush"]["maxBytes"], config["frame_bytes"]))
+    def _build(self):
+        config = self.config
+        # The big buffers come first, while the heap is in one piece.
+        sizes = [row["flush"]["maxBytes"] for row in config["subscriptions"]]
+        sizes += [row["frame_bytes"] + HEAD_BYTES for row in config["subscriptions"]]
+        self.outlet = Outlet(self.prefix, self.links, max(sizes))
+        for row in config["subscriptions"]:
+            self.add_subscription(row)
         self.recorder = Recorder(self.clock)
-        for config in self.config["devices"]:
-            self._add_device(config)
-        self._select(selections)
-        for config in self.config["mqtt"]:
-            self._add_link(config)
-        self.outlet = Outlet(
-            self.prefix, [link for link in self.links if link.config["flush"]], max(sizes)
-        )
-        for config in self.config["subscribers"]:
-            self._add_subscriber(config)
-        self._configure_publisher(self.config["publish"])
+        for row in config["devices"]:
+            self.add_device(row)
+        self.select(self.selections)
+        for row in config["mqtt"]:
+            self.add_link(row)
+        for row in config["subscribers"]:
+            self.add_subscriber(row)
+        self.configure_publisher(config["publish"])
         for kind, handler in (
             (LINK_UP, self._on_link_up),
             (ERROR, self._on_error),
@@ -91,7 +89,8 @@ class Node:
         ):
             self.bus.subscribe(kind, handler)
 
-    def _add_subscription(self, config):
+    def add_subscription(self, config):
+        """Make a subscription and its log."""
         id = config["id"]
 
         def on_drop(reason, count):
@@ -109,7 +108,8 @@ class Node:
         )
         self.subscriptions[id] = Subscription(id, ring)
 
-    def _add_device(self, config):
+    def add_device(self, config):
+        """Make a device, its driver and its points; returns the ``Device``."""
         points = []
         for row in config["points"]:
             point = Point(row["id"], config["id"], row["name"], row["unit"], row)
@@ -117,9 +117,14 @@ class Node:
             self.points[point.id] = point
             points.append(point)
         driver = _load_driver(config["driver"])(config, points)
-        self.devices[config["id"]] = Device(config, driver, points, self.bus)
+        device = Device(config, driver, points, self.bus)
+        self.devices[config["id"]] = device
+        return device
 
-    def _select(self, selections):
+    def select(self, selections):
+        """Let the subscriptions record the points selected for them, and only those."""
+        self.selections = selections
+        self.recorder.forget(self.points.values())
         from .acquisition import compile
 
         rules = {}
@@ -132,23 +137,31 @@ class Node:
                     rules[key] = compile(text, own)
                 self.recorder.watch(point, self.subscriptions[id], rules[key])
 
-    def _add_link(self, config):
+    def link_config(self, config):
+        """A broker's configuration, completed by what follows from the node."""
         config = dict(config)
         config["client_id"] = config["client_id"] or "fieldpost-" + self.name
         config["port"] = config["port"] or (8883 if config["tls"] else 1883)
+        offline = {"state": "offline", "node": self.name, "boot": self.boot}
         config["will"] = {
             "topic": self.prefix + "/state",
-            "payload": self._offline(),
+            "payload": json.dumps(offline),
             "qos": 1,
             "retain": True,
         }
-        link = Link(config, self.bus, self._on_message)
+        return config
+
+    def add_link(self, config):
+        """Make the link to a broker; returns it."""
+        link = Link(self.link_config(config), self.bus, self._on_message)
         link.subscribe(self.prefix + "/api/#", 1)
         self.links.append(link)
+        return link
 
-    def _add_subscriber(self, config):
+    def add_subscriber(self, config):
+        """Make a subscriber of a subscription; returns it."""
         subscription = self.subscriptions[config["subscription"]]
-        rules = self._rules(config["subscription"])
+        rules = self.rules(subscription.id)
         # Batch numbers of different boots do not meet soon, and fit a small int.
         first_id = (self.boot & 0x3FF) << 20
         subscriber = Subscriber(
@@ -157,10 +170,19 @@ class Node:
         subscription.add(subscriber)
         return subscriber
 
-    def _rules(self, id):
-        for config in self.config["subscriptions"]:
-            if config["id"] == id:
-                return config["flush"]
+    def rules(self, id):
+        """The flush rules of a subscription."""
+        return _by_id(self.config["subscriptions"], id)["flush"]
+
+    def configure_publisher(self, config):
+        """Publish live events by the patterns of the ``publish`` section from now on."""
+        if self.publisher is None:
+            if not any(config.values()):
+                return
+            from .publisher import Publisher
+
+            self.publisher = Publisher(self.name, self.bus, self.clock, self.links)
+        self.publisher.configure(config)
 
     def _timer(self, text):
         if text is None:
@@ -175,43 +197,58 @@ class Node:
 
         return timer
 
-    def _configure_publisher(self, config):
-        if self.publisher is None:
-            if not any(config.values()):
-                return
-            from .publisher import Publisher
-
-            links = [link for link in self.links if link.config["publish"]]
-            self.publisher = Publisher(self.name, self.bus, self.clock, links)
-        self.publisher.configure(config)
-
     # -- running
 
     async def run(self):
-        """Run the node until it is cancelled; then say goodbye and close everything."""
-        start = self.supervisor.start
+        """Run the node until it is cancelled; then close everything."""
+        self.supervisor.start("recorder", self.recorder.run, 7200000)
         for link in self.links:
-            start("mqtt:" + link.name, self._link_task(link))
-        start("recorder", self.recorder.run, 7200000)
+            self.start_link(link)
         for device in self.devices.values():
             self.start_device(device)
         for subscription in self.subscriptions.values():
             for subscriber in subscription.subscribers.values():
-                start(_task_name(subscription, subscriber), _plain(subscriber.run))
-        servers = self.config["clock"]["ntp"]
-        if servers:
-            start("ntp", self._ntp_task(servers))
+                self.start_subscriber(subscriber)
+        self._start_ntp()
         self._start_watchdog()
         try:
             await self.supervisor.run(self._tend)
         finally:
             await self.supervisor.stop_all()
 
+    def start_link(self, link):
+        """Start the task of a link."""
+        self.supervisor.start("mqtt:" + link.name, _plain(link.run))
+
     def start_device(self, device):
-        """Start polling a device that has been added."""
-        if self._config_of(device.id)["enabled"]:
+        """Start polling a device, unless it is not enabled."""
+        if _by_id(self.config["devices"], device.id)["enabled"]:
             stale = 4 * max(device.interval, device.timeout_ms) + 120000
             self.supervisor.start("device:" + device.id, device.run, stale)
+
+    def start_subscriber(self, subscriber):
+        """Start the task of a subscriber."""
+        name = "subscriber:%s:%s" % (subscriber.subscription.id, subscriber.name)
+        self.supervisor.start(name, _plain(subscriber.run))
+
+    async def remove_link(self, link):
+        """Stop a link for good."""
+        await self.supervisor.stop("mqtt:" + link.name)
+        self.links.remove(link)
+
+    async def remove_device(self, id):
+        """Stop a device for good, and its points with it."""
+        await self.supervisor.stop("device:" + id)
+        device = self.devices.pop(id)
+        self.recorder.forget(device.points)
+        for point in device.points:
+            del self.points[point.id]
+
+    async def remove_subscription(self, id):
+        """Remove a subscription, its subscribers and its log."""
+        subscription = self.subscriptions.pop(id)
+        for name in list(subscription.subscribers):
+            subscription.remove(name)
 
     async def write(self, point_id, value):
         """Set a point through its driver. Raises KeyError for an unknown id, DriverError."""
@@ -246,14 +283,6 @@ class Node:
             "devices": {device.id: device.status for device in self.devices.values()},
         }
 
-    def _offline(self):
-        return json.dumps({"state": "offline", "node": self.name, "boot": self.boot})
-
-    def _config_of(self, device_id):
-        for config in self.config["devices"]:
-            if config["id"] == device_id:
-                return config
-
     def _start_watchdog(self):
         timeout = self.config["watchdog_ms"]
         if timeout:
@@ -279,9 +308,19 @@ class Node:
         if text:
             self._state_sent = ticks_ms()
 
-    async def _announce(self, link):
-        """Tell a link's peers which points there are."""
-        for device in self.devices.values():
+    def announce(self):
+        """Tell the peers of every link which points there are, and the node's state."""
+        self._state_sent = None
+        for link in self.links:
+            self._announce(link)
+
+    def _announce(self, link):
+        if link.connected:
+            name = "announce:" + link.name
+            self.supervisor.start(name, lambda _task: self._publish_points(link))
+
+    async def _publish_points(self, link):
+        for device in list(self.devices.values()):
             rows = [[point.id, point.name, point.unit] for point in device.points]
             for at in range(0, max(1, len(rows)), self.POINTS_PER_MESSAGE):
                 part = rows[at : at + self.POINTS_PER_MESSAGE]
@@ -292,25 +331,23 @@ class Node:
                 await link.ready()
                 link.publish(topic, json.dumps(body) if rows else b"", 1, True)
 
-    def _link_task(self, link):
-        return _plain(link.run)
+    def _start_ntp(self):
+        servers = self.config["clock"]["ntp"]
+        if servers:
+            from .sntp import keep
 
-    def _ntp_task(self, servers):
-        from .sntp import keep
-
-        interval = self.config["clock"]["ntp_interval"]
-        return lambda task: keep(self.clock, servers, interval, task)
+            interval = self.config["clock"]["ntp_interval"]
+            self.supervisor.start("ntp", lambda task: keep(self.clock, servers, interval, task))
 
     # -- events
 
     def _on_link_up(self, _kind, name, _data):
-        for link in self.links:
-            if link.name == name:
-                self._publish_state()
-                self.supervisor.start("announce:" + name, lambda task: self._announce(link))
-                for subscription in self.subscriptions.values():
-                    for subscriber in subscription.subscribers.values():
-                        subscriber.link_up(link.session_present)
+        link = next(link for link in self.links if link.name == name)
+        self._publish_state()
+        self._announce(link)
+        for subscription in self.subscriptions.values():
+            for subscriber in subscription.subscribers.values():
+                subscriber.link_up(link.session_present)
 
     def _on_change(self, _kind, _key, _data):
         # The next tend publishes the state.
@@ -320,7 +357,7 @@ class Node:
         self.counters["errors"] += 1
         self.last_error = "%s: %r" % (key, error)
 
-    def _on_message(self, topic, payload, retain=False, dup=False):
+    def _on_message(self, topic, payload, retain, _dup):
         if retain or topic != self.prefix + "/api/loggers/ackSubscribe":
             self.counters["bad_requests"] += 1
             return
@@ -337,17 +374,24 @@ class Node:
             self.counters["stale_acks"] += 1
 
 
-def _validated(config):
-    """The completed configuration and the points of each subscription with their rules."""
+def validate(config):
+    """The completed configuration, and the points of each subscription with their rules.
+
+    Raises ConfigError. The schema is loaded for this only, and forgotten again.
+    """
     from . import config as schema
 
     result = schema.validate(config)
     selections = {
-        item["id"]: schema.select(item, result["devices"], "subscriptions[%d]" % i)
-        for i, item in enumerate(result["subscriptions"])
+        row["id"]: schema.select(row, result["devices"], "subscriptions[%d]" % i)
+        for i, row in enumerate(result["subscriptions"])
     }
     unload("fieldpost.config")
     return result, selections
+
+
+def _by_id(rows, id):
+    return next(row for row in rows if row["id"] == id)
 
 
 def _load_driver(name):
@@ -357,10 +401,6 @@ def _load_driver(name):
 def _plain(function):
     """A task function for a coroutine function that takes no task."""
     return lambda _task: function()
-
-
-def _task_name(subscription, subscriber):
-    return "subscriber:%s:%s" % (subscription.id, subscriber.name)
 
 
 def _log_state(subscription):

@@ -53,7 +53,7 @@ class Outlet:
 
     def _link(self):
         for link in self.links:
-            if link.connected:
+            if link.connected and link.config["flush"]:
                 return link
         return None
 

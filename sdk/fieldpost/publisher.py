@@ -99,7 +99,7 @@ class Publisher:
                 continue
             topic = template.render(names)
             for link in self.links:
-                if pattern["broker"] in (None, link.name):
+                if link.config["publish"] and pattern["broker"] in (None, link.name):
                     self._send(link, topic, payload, pattern)
 
     def _send(self, link, topic, payload, pattern):
