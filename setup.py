@@ -33,9 +33,8 @@ class BuildWithData(build_py):
         target = Path(self.build_lib, "fieldpost_tools", "_data")
         shutil.rmtree(target, ignore_errors=True)
         for name in DATA_FOLDERS:
-            if (ROOT / name).is_dir():
-                skip = shutil.ignore_patterns("__pycache__", "*.mpy")
-                shutil.copytree(ROOT / name, target / name, ignore=skip)
+            skip = shutil.ignore_patterns("__pycache__", "*.mpy")
+            shutil.copytree(ROOT / name, target / name, ignore=skip)
 
 
 setup(

@@ -119,3 +119,9 @@ def test_wheel_finds_its_data(name, installed, outside):
     assert ROOT in here.parents
     assert installed.parent in found.parents
     assert relative_files(found) == relative_files(here) != []
+
+
+def test_wheel_has_every_file_of_the_host_package(installed):
+    (found,) = installed.parent.glob("lib/python*/site-packages/fieldpost_tools")
+    files = [name for name in relative_files(found) if not name.startswith("_data/")]
+    assert files == relative_files(ROOT / "host_tools" / "fieldpost_tools")
