@@ -371,11 +371,13 @@ def validate(config, driver=load_driver):
         result["subscriptions"].insert(0, default)
     _check_subscribers(result)
     _number_points(result["devices"])
+    for i, item in enumerate(result["subscriptions"]):
+        select(item, result["devices"], "subscriptions[%d]" % i)
     return result
 
 
 def select(subscription, devices, path):
-    """The points of a subscription: ``[(point id, acquisition rule), ...]``.
+    """The points of a subscription: ``[(point id, acquisition rule, its own rule), ...]``.
 
     ``addresses`` may be ``all``, an id, ``device/name``, a name that only one device has,
     ``gateway_id=device``, an object with ``address`` and ``acquisition``, or a list of these; the
@@ -384,7 +386,7 @@ def select(subscription, devices, path):
     chosen = {}
     rule = subscription["acquisition"]
     _select(subscription["addresses"], rule, devices, path + ".addresses", chosen)
-    return sorted(chosen.items())
+    return [chosen[id] for id in sorted(chosen)]
 
 
 def _select(address, rule, devices, path, chosen):
@@ -397,12 +399,12 @@ def _select(address, rule, devices, path, chosen):
         address = Validator({"address": rows}).table("address", address, path)
         _select(address["address"], address["acquisition"], devices, path + ".address", chosen)
         return
-    found = [point["id"] for device in devices for point in _named(address, device)]
+    found = [point for device in devices for point in _named(address, device)]
     by_name = isinstance(address, str) and "/" not in address and "=" not in address
     if address != "all" and (not found or (by_name and len(found) > 1)):
         raise ConfigError(path, address, "an id, device/name or name of exactly one point")
-    for number in found:
-        chosen[number] = rule
+    for point in found:
+        chosen[point["id"]] = (point["id"], rule, point["log"])
 
 
 def _named(address, device):

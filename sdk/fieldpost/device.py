@@ -20,6 +20,7 @@ class Device:
         self.protocol = config["driver"]
         self.interval = config["interval"]
         self.timeout_ms = config["timeout_ms"]
+        self.enabled = config["enabled"]
         self.driver = driver
         self.points = points
         self.bus = bus

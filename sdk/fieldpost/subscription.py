@@ -41,9 +41,11 @@ class Flush:
 class Subscription:
     """One log and those who read it."""
 
-    def __init__(self, id, ring):
+    def __init__(self, id, ring, rules):
         self.id = id
         self.ring = ring
+        #: The flush rules, a validated ``flush`` table.
+        self.rules = rules
         self.subscribers = {}
         self._inactive = False
 
@@ -66,6 +68,26 @@ class Subscription:
         subscriber.end(reason)
         self.activate()
 
+    def state(self):
+        """What the node's state object says of this log."""
+        ring = self.ring
+        lost = ring.dropped.get("rejected", 0) + ring.dropped.get("invalid", 0)
+        return {
+            "stream": ring.stream,
+            "next": ring.next_seq,
+            "oldest": ring.oldest,
+            "acquired": ring.next + lost,
+            "dropped": ring.dropped,
+            "subscribers": {
+                name: {
+                    "unacked": ring.next - reader.acked,
+                    "delivered": reader.delivered,
+                    "resent": reader.resent,
+                }
+                for name, reader in self.subscribers.items()
+            },
+        }
+
     def activate(self):
         """Record, unless every subscriber is paused inactive: then the log is emptied."""
         readers = self.subscribers.values()
@@ -77,24 +99,23 @@ class Subscription:
 class Subscriber:
     """A reader of one subscription.
 
-    ``config`` has the keys of the schema's ``subscriber`` table, ``rules`` those of ``flush``.
+    ``config`` has the keys of the schema's ``subscriber`` table.
     ``outlet`` is where batches go: ``outlet.ready()`` says whether sending makes sense now,
     ``outlet.send(subscriber, flush, reader, max_records, max_bytes, done)`` encodes what the
     reader yields, fills in the flush's count, first and digest, and hands it to the link; it
     returns True when taken (count 0: there was nothing), False when the link has no room.
     ``done(ok)`` is called when the peer has it (True) or the connection was lost before (False).
-    ``outlet.tell(subscriber, reason)`` reports the end. ``timer()`` gives the ms until the next
-    moment of ``onInterval``.
+    ``outlet.tell(subscriber, reason)`` reports the end. Where the rules have an ``onInterval``,
+    ``timer()`` gives the ms until its next moment.
     """
 
-    def __init__(self, subscription, config, rules, outlet, first_id=0, timer=None):
+    def __init__(self, subscription, config, outlet, first_id=0):
         self.subscription = subscription
         self.name = config["subscriber"]
         self.ack_mode = config["ack"]
         self.format = config["format"]
         self.keepalive = config["keepalive"]
         self.lifetime = config["lifetime"]
-        self.rules = rules
         self.outlet = outlet
         self.inflight = []
         self.paused = False
@@ -104,7 +125,7 @@ class Subscriber:
         self.ack_timeouts = 0
         self.delivered = 0
         self.resent = 0
-        self._timer = timer
+        self.timer = None
         self._ring = subscription.ring
         self._reader = Reader(self._ring, self._ring.oldest)
         self._event = asyncio.Event()
@@ -200,7 +221,7 @@ class Subscriber:
         if self.paused or not self.outlet.ready():
             return wait
         wait = min(wait, self._resend(now))
-        while len(self.inflight) < self.rules["parallel"]:
+        while len(self.inflight) < self.subscription.rules["parallel"]:
             due = self._due_ms(now)
             if due > 0:
                 return min(wait, due)
@@ -212,13 +233,13 @@ class Subscriber:
 
     def _due_ms(self, now):
         """ms until the next flush is due by the rules; 0 or less: now."""
-        rules = self.rules
+        rules = self.subscription.rules
         pending = self.pending
         if pending >= rules["maxEntries"]:
             return 0
         quiet = ticks_diff(now, self._flushed)
         due = self.keepalive - quiet if self.keepalive else _IDLE_MS
-        if self._timer:
+        if self.timer:
             due = min(due, self._interval_ms(now))
         if pending:
             due = min(due, self._pending_ms(now, pending, quiet))
@@ -231,7 +252,7 @@ class Subscriber:
         return due
 
     def _pending_ms(self, now, pending, quiet):
-        rules = self.rules
+        rules = self.subscription.rules
         if self._forced:
             return 0
         enough = pending >= rules["onEntries"]
@@ -243,7 +264,7 @@ class Subscriber:
     def _interval_ms(self, now):
         if self._due is None or ticks_diff(self._due, now) <= 0:
             self._forced = self._due is not None and self.pending > 0
-            self._due = ticks_add(now, min(self._timer(), _IDLE_MS))
+            self._due = ticks_add(now, min(self.timer(), _IDLE_MS))
             if self._forced:
                 return 0
         return ticks_diff(self._due, now)
@@ -255,7 +276,12 @@ class Subscriber:
         reader = self._reader
         self._id += 1
         flush = Flush(self._id, reader.index, 0, 0)
-        if not self._send(flush, reader, self.rules["maxEntries"], self.rules["maxBytes"]):
+        if not self._send(
+            flush,
+            reader,
+            self.subscription.rules["maxEntries"],
+            self.subscription.rules["maxBytes"],
+        ):
             reader.seek(flush.index)
             return False
         self._flushed = self._since = now
@@ -269,7 +295,7 @@ class Subscriber:
 
     def _resend(self, now):
         """Send again what was not acknowledged; returns ms until the next ack timeout."""
-        timeout = self.rules["ackTimeout"] << min(self.ack_timeouts, _DOUBLINGS)
+        timeout = self.subscription.rules["ackTimeout"] << min(self.ack_timeouts, _DOUBLINGS)
         wait = _IDLE_MS
         late = False
         for flush in list(self.inflight):
