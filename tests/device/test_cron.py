@@ -102,6 +102,10 @@ def test_29_february():
     assert due("0 12 29 2 *", february_2096, 12) == (NEW_YEAR_2100 + 4 * 365 + 59, 12, 0)
 
 
+def test_last_day_of_a_year_ahead_of_the_average_year():
+    assert due("0 12 * * *", 37620, 11) == (37620, 12, 0)  # 2072-12-31
+
+
 def test_before_the_clock_is_trusted():
     assert due("30 6 * * *", 0) == (0, 6, 30)
     assert due("30 6 * * thu", 0) == (0, 6, 30)  # 1970-01-01 was a Thursday

@@ -51,6 +51,7 @@ def test_empty_levels_are_left_out():
     assert render("a/{site_id}/b") == "a/b"
     assert render("{site_id}/a/{point_id}", site_id=None) == "a"
     assert render("/a//b/") == "a/b"
+    assert render("a/{site_id}/{severity}/{protocol}/b") == "a/b"
     assert render("{site_id}/{severity}/{protocol}/x", severity="+#") == "x"
     assert render("a/x{site_id}y/b") == "a/xy/b"
     assert render("{site_id}") == ""
@@ -116,7 +117,7 @@ def test_shared_filters():
         "$share",
     ):
         topics.valid_filter(pattern)
-    for pattern in ("$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#"):
+    for pattern in ("$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a"):
         assert "$share/group/filter" in refused(topics.valid_filter, pattern), pattern
     refused(topics.valid_filter, "$share/g/a#")
 
