@@ -213,11 +213,24 @@ class Link:
         self._unacknowledged -= 1
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closed when its handshake fails, which paho leaves to the garbage collector."""
+
+    def do_handshake(self, block=False):
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 def _tls_context(ca):
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError):
         raise InputError("ca", str(ca), "a readable PEM file of certificates") from None
+    context.sslsocket_class = _TlsSocket
+    return context
 
 
 def _no_delay(_client, _userdata, sock):
