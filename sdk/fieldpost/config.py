@@ -19,6 +19,8 @@ id lo..hi          text of letters, digits and ``_ - .``; not a reserved word
 path lo..hi        like id, also with ``/`` between parts
 topic              topic template (see ``topics.py``)
 rule               acquisition rule (see ``acquisition.py``)
+log                the same as a point's own rule: without ``adr.log``
+timer              the same with wall-clock terms only: ms or cron
 enum a b c         one of the words; ``false`` and ``true`` also accept the JSON literals
 any                anything
 list T lo..hi      list of so many T, a type or the name of a table
@@ -92,7 +94,7 @@ SCHEMA = {
         "id": "int 1..268435455 = ?",
         "name": "id 1..64",
         "unit": "str 0..16 = ",
-        "log": "rule = always",
+        "log": "log = always",
         "tags": "map str = ?",
         "description": "str 0..200 = ?",
     },
@@ -111,7 +113,7 @@ SCHEMA = {
         "maxBytes": "int 128..65536 = 4096",
         "onEntries": "int 1..10000 = 1",
         "onBytes": "int 1..1048576 = ?",
-        "onInterval": "rule = ?",
+        "onInterval": "timer = ?",
         "minDelay": "int 0..3600000 = 250",
         "maxDelay": "int 0..86400000 = 1000",
         "parallel": "int 1..100 = 20",
@@ -167,7 +169,7 @@ class Row:
         text = self._default
         if text == "?":
             return None
-        if self.kind in ("str", "id", "path", "enum", "rule", "any", "topic", "secret"):
+        if self.kind in ("str", "id", "path", "enum", "rule", "log", "any", "topic", "secret"):
             return False if text == "false" else text
         return json.loads(text)
 
@@ -301,10 +303,15 @@ class Validator:
             value = str(value)
         self._str(row, value, path)
         try:
-            compile(value, "always")
+            if row.kind == "log":
+                compile("adr.log", value)
+            elif not compile(value, "always").timed and row.kind == "timer":
+                raise ValueError("want ms or a 5-field cron expression")
         except ValueError as error:
             raise ConfigError(path, value, str(error)) from None
         return value
+
+    _log = _timer = _rule
 
     def _list(self, row, value, path):
         if not isinstance(value, list) or not _within(row, len(value)):

@@ -37,11 +37,12 @@ class Watch:
     def tend(self, ticks):
         """Record if time alone asks for it; returns ms until it may."""
         point = self.point
-        if point.status != "ok":
-            return _LONGEST_MS
-        if self.trigger.due(point.value, ticks):
+        trigger = self.trigger
+        if point.status == "ok" and trigger.due(point.value, ticks):
             self.subscription.record(point, ticks)
-        return self.trigger.wait_ms(point.value, ticks)
+        # Asked also while the point is down: it carries the trigger past the tick wrap.
+        wait = trigger.wait_ms(point.value, ticks)
+        return wait if point.status == "ok" else _LONGEST_MS
 
 
 class Recorder:
