@@ -24,10 +24,15 @@ function copy(from, to) {
 }
 
 copy(files, "/lib");
+// A task of its own: no exception may reach this port's top-level coroutine, not even one that the
+// awaiting code would catch.
 try {
   await mp.runPythonAsync(`
-import runner
-await runner.run("${module}", runner.shared_loop)
+import asyncio, runner
+suite = asyncio.create_task(runner.run("${module}", runner.shared_loop))
+while not suite.done():
+    await asyncio.sleep_ms(2)
+await suite
 `);
 } catch (error) {
   console.log(error.message);

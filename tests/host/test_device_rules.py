@@ -46,7 +46,8 @@ LAYERS = (
         "supervisor",
         "webhook",
     ),
-    ("node", "reconfigure"),
+    ("build", "reconfigure"),
+    ("node",),
 )
 LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
 
