@@ -5,7 +5,6 @@ A missing program fails the test where ``CI`` is set and skips it elsewhere, see
 
 import getpass
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-HOST = "127.0.0.1"
+from fieldpost_tools.sim.broker import HOST, free_port
+
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin")
 
 
@@ -33,23 +33,6 @@ def program(name, package):
     if not found:
         missing(name, f"apt-get install {package}")
     return found
-
-
-def free_port():
-    """A TCP port that nobody listens on.
-
-    Below the range the kernel takes clients' ports from, so that neither another client nor one
-    that reconnects to a stopped server (and then would meet itself) can occupy it.
-    """
-    while True:
-        port = random.randrange(12000, 32000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 def wait_port(port, timeout_s=10.0, alive=lambda: True):
