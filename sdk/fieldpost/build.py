@@ -95,9 +95,8 @@ def add_subscription(node, row):
         row["frame_bytes"],
         row["overflow"],
         row["max_age"],
-        lambda reason, count: node.dropped(row["id"], reason, count),
     )
-    node.subscriptions[row["id"]] = Subscription(row["id"], ring, row["flush"])
+    node.subscriptions[row["id"]] = Subscription(row["id"], ring, row["flush"], node.bus)
 
 
 def add_device(node, row):
@@ -158,22 +157,15 @@ def add_subscriber(node, row):
     # Batch numbers of different boots do not meet soon, and fit a small int.
     first_id = (node.boot & 0x3FF) << 20
     subscriber = Subscriber(subscription, row, node.outlet, first_id)
-    subscriber.timer = interval_timer(node.clock, subscription.rules["onInterval"])
+    subscriber.interval = interval(subscription)
     subscription.add(subscriber)
     return subscriber
 
 
-def interval_timer(clock, text):
-    """``timer() -> ms`` until the next moment of a wall-clock rule; None for no rule."""
-    if text is None:
-        return None
-    rule = compile(text)
-
-    def timer():
-        now = clock.unix_ms() if clock.trusted else clock.mono_ms()
-        return rule.next_due(now) - now
-
-    return timer
+def interval(subscription):
+    """The compiled ``onInterval`` of a subscription's flush rules, or None."""
+    text = subscription.rules["onInterval"]
+    return compile(text) if text else None
 
 
 def configure_publisher(node, patterns):

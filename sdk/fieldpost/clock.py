@@ -60,6 +60,10 @@ class Clock:
             return None
         return self.mono_ms() + self.offset_ms
 
+    def wall_ms(self):
+        """Unix ms where they are known, else ms since boot: what schedules go by."""
+        return self.mono_ms() if self.offset_ms is None else self.unix_ms()
+
     def set_unix_ms(self, ms, source):
         """Trust ``ms`` as the present Unix time; ``source`` says who said so."""
         self.offset_ms = ms - self.mono_ms()

@@ -105,10 +105,6 @@ class Node:
         """A stream number that was never used before."""
         return self._numbers.take("stream")
 
-    def dropped(self, subscription, reason, count):
-        """Announce lost records."""
-        self.bus.emit(RECORDS_DROPPED, subscription, (reason, count))
-
     # -- parts coming and going
 
     def start_link(self, link):

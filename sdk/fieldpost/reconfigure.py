@@ -89,9 +89,7 @@ def _subscriptions(node, rows, changed):
             subscription = node.subscriptions[id]
             subscription.rules = wanted[id]["flush"]
             for subscriber in subscription.subscribers.values():
-                subscriber.timer = build.interval_timer(
-                    node.clock, subscription.rules["onInterval"]
-                )
+                subscriber.interval = build.interval(subscription)
                 subscriber.wake()
 
 

@@ -115,7 +115,7 @@ class Recorder:
         return wait
 
     def _run_timed(self, entry, ticks):
-        now = self._now_ms()
+        now = self.clock.wall_ms()
         rule, watches, due = entry
         if due and due <= now:
             at = ticks_add(ticks, -min(now - due, _LONGEST_MS))
@@ -124,10 +124,6 @@ class Recorder:
         if due <= now:
             entry[2] = due = rule.next_due(now)
         return min(due - now, _LONGEST_MS)
-
-    def _now_ms(self):
-        clock = self.clock
-        return clock.unix_ms() if clock.trusted else clock.mono_ms()
 
     def _reschedule(self):
         for entry in self._timed:

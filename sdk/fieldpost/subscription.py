@@ -6,8 +6,9 @@ oldest ones are acknowledged, and sends again what was not. Words and defaults a
 JSON API (module ``loggers``).
 """
 
-from .compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, ticks_ms, wait_for_ms
+from .compat import TimeoutError, asyncio, const, ticks_diff, ticks_ms, wait_for_ms
 from .errors import FieldpostError
+from .events import RECORDS_DROPPED
 from .ring import Reader
 
 #: A subscriber's task sleeps at most this long, and this long when the link is full.
@@ -41,9 +42,11 @@ class Flush:
 class Subscription:
     """One log and those who read it."""
 
-    def __init__(self, id, ring, rules):
+    def __init__(self, id, ring, rules, bus):
         self.id = id
         self.ring = ring
+        self.bus = bus
+        ring.on_drop = self._dropped
         #: The flush rules, a validated ``flush`` table.
         self.rules = rules
         self.subscribers = {}
@@ -88,6 +91,9 @@ class Subscription:
             },
         }
 
+    def _dropped(self, reason, count):
+        self.bus.emit(RECORDS_DROPPED, self.id, (reason, count))
+
     def activate(self):
         """Record, unless every subscriber is paused inactive: then the log is emptied."""
         readers = self.subscribers.values()
@@ -105,8 +111,8 @@ class Subscriber:
     reader yields, fills in the flush's count, first and digest, and hands it to the link; it
     returns True when taken (count 0: there was nothing), False when the link has no room.
     ``done(ok)`` is called when the peer has it (True) or the connection was lost before (False).
-    ``outlet.tell(subscriber, reason)`` reports the end. Where the rules have an ``onInterval``,
-    ``timer()`` gives the ms until its next moment.
+    ``outlet.tell(subscriber, reason)`` reports the end. ``interval`` is the compiled rule of
+    ``onInterval``, or None.
     """
 
     def __init__(self, subscription, config, outlet, first_id=0):
@@ -125,7 +131,7 @@ class Subscriber:
         self.ack_timeouts = 0
         self.delivered = 0
         self.resent = 0
-        self.timer = None
+        self.interval = None
         self._ring = subscription.ring
         self._reader = Reader(self._ring, self._ring.oldest)
         self._event = asyncio.Event()
@@ -239,8 +245,8 @@ class Subscriber:
             return 0
         quiet = ticks_diff(now, self._flushed)
         due = self.keepalive - quiet if self.keepalive else _IDLE_MS
-        if self.timer:
-            due = min(due, self._interval_ms(now))
+        if self.interval:
+            due = min(due, self._interval_ms())
         if pending:
             due = min(due, self._pending_ms(now, pending, quiet))
         else:
@@ -261,13 +267,13 @@ class Subscriber:
         late = 0 if enough else rules["maxDelay"] - ticks_diff(now, self._since)
         return max(late, rules["minDelay"] - quiet)
 
-    def _interval_ms(self, now):
-        if self._due is None or ticks_diff(self._due, now) <= 0:
-            self._forced = self._due is not None and self.pending > 0
-            self._due = ticks_add(now, min(self.timer(), _IDLE_MS))
-            if self._forced:
-                return 0
-        return ticks_diff(self._due, now)
+    def _interval_ms(self):
+        wall = self._ring.clock.wall_ms()
+        due = self._due
+        if due is None or wall >= due:
+            self._due = self.interval.next_due(wall)
+            self._forced = due is not None and self.pending > 0
+        return 0 if self._forced else min(self._due - wall, _IDLE_MS)
 
     # -- what
 
