@@ -112,6 +112,11 @@ def test_what_the_node_dropped_is_explained(store):
     assert (store.totals().missing, store.totals().dropped) == (5, 15)
 
 
+def test_drops_are_seen_also_where_flushes_follow_one_another(store):
+    store.write([flush(0, 10), flush(20, 10), flush(30, 10, skipped=15)])
+    assert holes(store) == [(1, 10, 14, None), (1, 15, 19, "dropped")]
+
+
 def test_a_record_that_arrived_is_not_dropped_even_if_the_node_thinks_so(store):
     store.write([flush(0, 10)])
     store.write([flush(20, 10, skipped=20)])
@@ -183,8 +188,9 @@ def test_a_failed_transaction_leaves_nothing_and_the_store_goes_on(store):
     with pytest.raises(OverflowError):
         store.write([flush(0, 10), broken])
     assert store.totals()[:3] == (0, 0, 0)
-    store.write([flush(0, 10), flush(0, 10, node="new-node")])
-    assert store.totals().records == 20
+    store.write([flush(0, 10, node="new-node"), flush(0, 10)])
+    rows = [(row.node, row.seq) for row in query.records(store)]
+    assert rows == [(node, seq) for node in ("new-node", "gw-1") for seq in range(10)]
 
 
 def test_points_and_states_are_kept_per_node(store):
