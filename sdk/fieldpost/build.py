@@ -1,20 +1,16 @@
 """Builds a node's parts from its configuration; loaded for that only, and forgotten again.
 
+What a part needs is imported when the part is made, so that the schema and its validation are
+gone before the rest comes in.
+
 The node keeps no copy of its configuration, which would cost more memory than the parts made from
 it. What remains are digests (CRC-32) of the rows, enough to tell what a new configuration changes.
 """
 
+import gc
 import json
 
-from . import config as schema
-from .acquisition import compile
 from .compat import crc32, unload
-from .device import Device
-from .mqtt import Link
-from .outlet import HEAD_BYTES, Outlet
-from .point import Point
-from .ring import Ring
-from .subscription import Subscriber, Subscription
 
 #: Keys of a point that are the node's, not its driver's.
 _OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
@@ -24,14 +20,23 @@ _SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
 
 
 def load(config):
-    """The validated configuration for a dict or for the path of a JSON file.
+    """Validate a configuration, a dict or the path of a JSON file.
 
-    Raises ConfigError; OSError or ValueError for a file that cannot be read or is no JSON.
+    Returns it completed by every default, and for each subscription its selection of points (see
+    ``config.select``). Raises ConfigError; OSError or ValueError for a file that cannot be read
+    or is no JSON.
     """
+    from .config import select, validate
+
     if isinstance(config, str):
         with open(config) as file:
             config = json.load(file)
-    return schema.validate(config)
+    config = validate(config)
+    selections = {
+        row["id"]: select(row, config["devices"], "subscriptions[%d]" % i)
+        for i, row in enumerate(config["subscriptions"])
+    }
+    return config, selections
 
 
 def settings(config):
@@ -61,16 +66,22 @@ def _digest(row):
     return crc32(json.dumps(row).encode())
 
 
-def build(node, config):
-    """Make everything that ``config`` asks for; the big buffers first, while the heap is whole."""
+def build_logs(node, config):
+    """Make the logs and the outlet: the big buffers come first, while the heap is whole."""
+    from .outlet import HEAD_BYTES, Outlet
+
     sizes = [row["flush"]["maxBytes"] for row in config["subscriptions"]]
     sizes += [row["frame_bytes"] + HEAD_BYTES for row in config["subscriptions"]]
     node.outlet = Outlet(node.prefix, node.links, max(sizes))
     for row in config["subscriptions"]:
         add_subscription(node, row)
+
+
+def build(node, config, selections):
+    """Make everything else that ``config`` asks for."""
     for row in config["devices"]:
         add_device(node, row)
-    select(node, config)
+    select(node, selections)
     for row in config["mqtt"]:
         add_link(node, row)
     for row in config["subscribers"]:
@@ -79,14 +90,18 @@ def build(node, config):
     node.digests = digests(config)
 
 
-def forget():
-    """Give back the memory of this module and of what only it needs."""
-    for name in ("config", "build", "topics"):
+def forget(*names):
+    """Give back the memory of modules that are not needed any more."""
+    for name in names:
         unload("fieldpost." + name)
+    gc.collect()
 
 
 def add_subscription(node, row):
     """Make a subscription and its log."""
+    from .ring import Ring
+    from .subscription import Subscription
+
     ring = Ring(
         row["ring_bytes"],
         node.clock,
@@ -101,6 +116,10 @@ def add_subscription(node, row):
 
 def add_device(node, row):
     """Make a device, its driver and its points; returns the ``Device``."""
+    from .device import Device
+    from .drivers import load
+    from .point import Point
+
     points = []
     for entry in row["points"]:
         own = {key: entry[key] for key in entry if key not in _OWN_KEYS}
@@ -109,23 +128,24 @@ def add_device(node, row):
         node.points[point.id] = point
         points.append(point)
     options = {key: row[key] for key in row if key != "points"}
-    driver = schema.load_driver(row["driver"])(options, points)
+    driver = load(row["driver"])(options, points)
     device = Device(options, driver, points, node.bus)
     node.devices[device.id] = device
     return device
 
 
-def select(node, config):
+def select(node, selections):
     """Let the subscriptions record the points they select, and only those."""
+    from .acquisition import compile
+
     node.recorder.forget(list(node.points.values()))
     rules = {}
-    for i, row in enumerate(config["subscriptions"]):
-        subscription = node.subscriptions[row["id"]]
-        for id, text, own in schema.select(row, config["devices"], "subscriptions[%d]" % i):
+    for name in selections:
+        for id, text, own in selections[name]:
             key = (text, own if "adr.log" in text else None)
             if key not in rules:
                 rules[key] = compile(text, own)
-            node.recorder.watch(node.points[id], subscription, rules[key])
+            node.recorder.watch(node.points[id], node.subscriptions[name], rules[key])
 
 
 def link_config(node, row):
@@ -145,6 +165,8 @@ def link_config(node, row):
 
 def add_link(node, row):
     """Make the link to a broker; returns it."""
+    from .mqtt import Link
+
     link = Link(link_config(node, row), node.bus, node.on_message)
     link.subscribe(node.prefix + "/api/#", 1)
     node.links.append(link)
@@ -153,6 +175,8 @@ def add_link(node, row):
 
 def add_subscriber(node, row):
     """Make a subscriber of a subscription; returns it."""
+    from .subscription import Subscriber
+
     subscription = node.subscriptions[row["subscription"]]
     # Batch numbers of different boots do not meet soon, and fit a small int.
     first_id = (node.boot & 0x3FF) << 20
@@ -165,7 +189,11 @@ def add_subscriber(node, row):
 def interval(subscription):
     """The compiled ``onInterval`` of a subscription's flush rules, or None."""
     text = subscription.rules["onInterval"]
-    return compile(text) if text else None
+    if text is None:
+        return None
+    from .acquisition import compile
+
+    return compile(text)
 
 
 def configure_publisher(node, patterns):

@@ -19,20 +19,23 @@ id lo..hi          text of letters, digits and ``_ - .``; not a reserved word
 path lo..hi        like id, also with ``/`` between parts
 topic              topic template (see ``topics.py``)
 rule               acquisition rule (see ``acquisition.py``)
-log                the same as a point's own rule: without ``adr.log``
+log                the same as a point's own rule: without ``adr.log``; may be empty
 timer              the same with wall-clock terms only: ms or cron
 enum a b c         one of the words; ``false`` and ``true`` also accept the JSON literals
-any                anything
+any                anything but null
 list T lo..hi      list of so many T, a type or the name of a table
 obj T              object with the rows of table T
 map T              object with any keys and values of T
 ================== =============================================================================
 
-Unknown keys are errors. Every error is a ``ConfigError`` naming path, value and what is allowed.
+null counts as absent. Unknown keys are errors. Every error is a ``ConfigError`` naming path, value
+and what is allowed. It shows neither secrets nor what may hold one: the value of an unknown key, an
+object or list where none belongs.
 """
 
 import json
 
+from .drivers import load
 from .errors import ConfigError
 
 SCHEMA = {
@@ -52,7 +55,7 @@ SCHEMA = {
     },
     "clock": {
         "ntp": "list str 0..4 = []",
-        "ntp_interval": "int 60000..604800000 = 43200000",
+        "ntp_interval": "int 60000..259200000 = 43200000",
         "trust_system": "bool = true",
     },
     "broker": {
@@ -144,6 +147,17 @@ SCHEMA = {
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 #: Names that would collide with the control topics.
 _RESERVED = ("nodes",)
+_NOUNS = {
+    "int": "an integer",
+    "num": "a number",
+    "bool": "true or false",
+    "id": "letters, digits and _ - . (not 'nodes')",
+    "path": "letters, digits and _ - . with / between parts",
+    "any": "a value",
+    "list": "a list",
+    "obj": "an object",
+    "map": "an object",
+}
 
 
 class Row:
@@ -159,8 +173,8 @@ class Row:
         self.lo = self.hi = None
         if len(words) > 1 and ".." in words[-1]:
             lo, _, hi = words.pop().partition("..")
-            self.lo = int(lo) if lo else None
-            self.hi = int(hi) if hi else None
+            self.lo = json.loads(lo) if lo else None
+            self.hi = json.loads(hi) if hi else None
         self.words = words[1:]
 
     @property
@@ -172,14 +186,6 @@ class Row:
         if self.kind in ("str", "id", "path", "enum", "rule", "log", "any", "topic", "secret"):
             return False if text == "false" else text
         return json.loads(text)
-
-    def limits(self):
-        """The limits in words, with a leading space, or nothing."""
-        if self.lo is None and self.hi is None:
-            return ""
-        if self.hi is None:
-            return " from %d" % self.lo
-        return " from %d to %d" % (self.lo or 0, self.hi)
 
 
 class Validator:
@@ -198,7 +204,7 @@ class Validator:
     def table(self, name, value, path):
         """Validate an object against the table ``name``; returns it completed by defaults."""
         if not isinstance(value, dict):
-            raise ConfigError(path, value, "an object")
+            raise _refusal(path, value, "an object")
         rows = dict(self.tables[name])
         if name == "device":
             rows.update(self._driver_rows(value, path))
@@ -206,7 +212,7 @@ class Validator:
             rows.update(self._point_rows)
         for key in value:
             if key not in rows:
-                raise ConfigError(_join(path, key), value[key], _one_of(rows))
+                raise _refusal(_join(path, key), key, _one_of(rows))
         result = {}
         for key in rows:
             result[key] = self._field(Row(rows[key]), value, key, path)
@@ -216,12 +222,13 @@ class Validator:
         """The rows of a device's own keys; those of its points are remembered meanwhile."""
         name = device.get("driver")
         self._point_rows = {}
-        if not self.driver or not isinstance(name, str):
+        if not self.driver or name is None:
             return {}
+        path = _join(path, "driver")
         try:
-            driver = self.driver(name)
+            driver = self.driver(self.value(Row(self.tables["device"]["driver"]), name, path))
         except ImportError:
-            raise ConfigError(_join(path, "driver"), name, "the name of a driver") from None
+            raise _refusal(path, name, "the name of a driver") from None
         self._point_rows = driver.POINT
         return driver.DEVICE
 
@@ -230,7 +237,7 @@ class Validator:
         if key in value and value[key] is not None:
             return self.value(row, value[key], path)
         if row.required:
-            raise ConfigError(path, None, "a value: " + describe(row))
+            raise _refusal(path, None, describe(row))
         default = row.default
         return default if default is None else self.value(row, default, path)
 
@@ -239,48 +246,35 @@ class Validator:
         return getattr(self, "_" + row.kind)(row, value, path)
 
     def _int(self, row, value, path):
-        if not isinstance(value, int) or isinstance(value, bool) or not _within(row, value):
-            raise ConfigError(path, value, describe(row))
-        return value
+        good = isinstance(value, int) and not isinstance(value, bool)
+        return _need(good and _within(row, value), row, value, path)
 
     def _num(self, row, value, path):
         good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not good or value != value or not _within(row, value):
-            raise ConfigError(path, value, describe(row))
-        return value
+        # Neither NaN nor infinite.
+        return _need(good and value - value == 0 and _within(row, value), row, value, path)
 
     def _bool(self, row, value, path):
-        if not isinstance(value, bool):
-            raise ConfigError(path, value, describe(row))
-        return value
+        return _need(isinstance(value, bool), row, value, path)
 
     def _str(self, row, value, path):
-        if not isinstance(value, str) or not _within(row, len(value)):
-            raise ConfigError(path, value, describe(row))
-        return value
+        return _need(isinstance(value, str) and _within(row, len(value)), row, value, path)
 
     def _secret(self, row, value, path):
-        if not isinstance(value, str) or not _within(row, len(value)):
-            raise ConfigError(path, "***", describe(row))
+        _need(isinstance(value, str) and _within(row, len(value)), row, "***", path)
         return value
 
     def _id(self, row, value, path):
         self._str(row, value, path)
-        if value in _RESERVED or any(char not in _PLAIN for char in value):
-            raise ConfigError(path, value, describe(row))
-        return value
+        return _need(_is_plain(value) and value not in _RESERVED, row, value, path)
 
     def _path(self, row, value, path):
         self._str(row, value, path)
-        for part in value.split("/"):
-            if not part or any(char not in _PLAIN for char in part):
-                raise ConfigError(path, value, describe(row))
-        return value
+        return _need(all(_is_plain(part) for part in value.split("/")), row, value, path)
 
     def _enum(self, row, value, path):
         word = ("true" if value else "false") if isinstance(value, bool) else value
-        if word not in row.words:
-            raise ConfigError(path, value, describe(row))
+        _need(word in row.words, row, value, path)
         return False if word == "false" else word
 
     def _any(self, _row, value, _path):
@@ -293,7 +287,7 @@ class Validator:
         try:
             Template(value)
         except ValueError as error:
-            raise ConfigError(path, value, str(error)) from None
+            raise _refusal(path, value, str(error)) from None
         return value
 
     def _rule(self, row, value, path):
@@ -305,17 +299,18 @@ class Validator:
         try:
             if row.kind == "log":
                 compile("adr.log", value)
-            elif not compile(value, "always").timed and row.kind == "timer":
-                raise ValueError("want ms or a 5-field cron expression")
+            else:
+                rule = compile(value)
+                if row.kind == "timer" and (rule.terms or not rule.timed):
+                    raise ValueError("ms or a 5-field cron expression")
         except ValueError as error:
-            raise ConfigError(path, value, str(error)) from None
+            raise _refusal(path, value, str(error)) from None
         return value
 
     _log = _timer = _rule
 
     def _list(self, row, value, path):
-        if not isinstance(value, list) or not _within(row, len(value)):
-            raise ConfigError(path, value, describe(row))
+        _need(isinstance(value, list) and _within(row, len(value)), row, value, path)
         item = row.words[0]
         kind = Row("obj " + item if item in self.tables else item)
         return [self.value(kind, value[i], "%s[%d]" % (path, i)) for i in range(len(value))]
@@ -324,8 +319,7 @@ class Validator:
         return self.table(row.words[0], value, path)
 
     def _map(self, row, value, path):
-        if not isinstance(value, dict):
-            raise ConfigError(path, value, describe(row))
+        _need(isinstance(value, dict), row, value, path)
         kind = Row(row.words[0])
         return {key: self.value(kind, value[key], _join(path, key)) for key in value}
 
@@ -335,15 +329,31 @@ def describe(row):
     kind = row.kind
     if kind == "enum":
         return _one_of(row.words)
-    if kind in ("str", "secret"):
-        return "text of%s characters" % (row.limits() or " any number of")
-    if kind in ("id", "path"):
-        slash = " /" if kind == "path" else ""
-        return "letters, digits and _ - .%s,%s characters" % (slash, row.limits())
-    if kind == "list":
-        return "a list of%s items" % row.limits()
-    names = {"int": "an integer", "num": "a number", "bool": "true or false"}
-    return names.get(kind, "an object") + row.limits()
+    text = _NOUNS.get(kind, "text")
+    if row.lo is not None:
+        text += (" from %s" if kind in ("int", "num") else ", length from %s") % row.lo
+    return text if row.hi is None else "%s to %s" % (text, row.hi)
+
+
+def _need(good, row, value, path):
+    if not good:
+        raise _refusal(path, value, describe(row))
+    return value
+
+
+def _refusal(path, value, allowed):
+    """The error for a value, which is not shown where it may hold a secret, nor at any length."""
+    if isinstance(value, dict):
+        value = "{...}"
+    elif isinstance(value, list):
+        value = "[...]"
+    elif isinstance(value, str):
+        value = value[:60]
+    return ConfigError(path or "configuration", value, allowed)
+
+
+def _is_plain(text):
+    return text != "" and all(char in _PLAIN for char in text)
 
 
 def _one_of(words):
@@ -358,13 +368,7 @@ def _within(row, value):
     return (row.lo is None or value >= row.lo) and (row.hi is None or value <= row.hi)
 
 
-def load_driver(name):
-    """The driver class of ``fieldpost.drivers.<name>``; raises ImportError."""
-    module = __import__("fieldpost.drivers." + name, None, None, ("driver",))
-    return module.driver
-
-
-def validate(config, driver=load_driver):
+def validate(config, driver=load):
     """Validate a node's whole configuration; returns it complete, with every default and id.
 
     Raises ConfigError at the first thing that is wrong. The argument is not changed.
@@ -377,9 +381,14 @@ def validate(config, driver=load_driver):
         default = Validator(SCHEMA, driver).table("subscription", {"id": "default"}, "")
         result["subscriptions"].insert(0, default)
     _check_subscribers(result)
+    _check_brokers(result)
     _number_points(result["devices"])
     for i, item in enumerate(result["subscriptions"]):
-        select(item, result["devices"], "subscriptions[%d]" % i)
+        path = "subscriptions[%d]" % i
+        select(item, result["devices"], path)
+        if item["ring_bytes"] < 2 * item["frame_bytes"]:
+            allowed = "at least two times frame_bytes"
+            raise _refusal(path + ".ring_bytes", item["ring_bytes"], allowed)
     return result
 
 
@@ -391,47 +400,52 @@ def select(subscription, devices, path):
     last mention of a point counts. Raises ConfigError for what names no point.
     """
     chosen = {}
-    rule = subscription["acquisition"]
-    _select(subscription["addresses"], rule, devices, path + ".addresses", chosen)
+    path += ".addresses"
+    items = subscription["addresses"]
+    listed = isinstance(items, list)
+    for i, item in enumerate(items if listed else [items]):
+        where = "%s[%d]" % (path, i) if listed else path
+        rule = subscription["acquisition"]
+        if isinstance(item, dict):
+            rows = {"address": "any", "acquisition": "rule = " + rule}
+            item = Validator({"address": rows}).table("address", item, where)
+            item, rule = item["address"], item["acquisition"]
+            where += ".address"
+        for point in _found(item, devices, where):
+            chosen[point["id"]] = (point["id"], rule, point["log"])
     return [chosen[id] for id in sorted(chosen)]
 
 
-def _select(address, rule, devices, path, chosen):
-    if isinstance(address, list):
-        for i, item in enumerate(address):
-            _select(item, rule, devices, "%s[%d]" % (path, i), chosen)
-        return
-    if isinstance(address, dict):
-        rows = {"address": "any", "acquisition": "rule = " + rule}
-        address = Validator({"address": rows}).table("address", address, path)
-        _select(address["address"], address["acquisition"], devices, path + ".address", chosen)
-        return
-    found = [point for device in devices for point in _named(address, device)]
+def _found(address, devices, path):
+    points = [point for device in devices for point in _named(address, device)]
     by_name = isinstance(address, str) and "/" not in address and "=" not in address
-    if address != "all" and (not found or (by_name and len(found) > 1)):
-        raise ConfigError(path, address, "an id, device/name or name of exactly one point")
-    for point in found:
-        chosen[point["id"]] = (point["id"], rule, point["log"])
+    if address != "all" and (not points or (by_name and len(points) > 1)):
+        raise _refusal(path, address, "an id, device/name or name of exactly one point")
+    return points
 
 
 def _named(address, device):
     """The points of ``device`` that ``address`` means."""
     if address in ("all", "gateway_id=" + device["id"]):
         return device["points"]
-    names = ("id", address)
+    key = "id"
     if isinstance(address, str):
+        key = "name"
         gateway, separator, name = address.replace("\u00ac", "/").partition("/")
-        if separator and gateway != device["id"]:
-            return ()
-        names = ("name", name if separator else address)
-    return [point for point in device["points"] if point[names[0]] == names[1]]
+        if separator:
+            if gateway != device["id"]:
+                return ()
+            address = name
+    elif isinstance(address, bool):
+        return ()
+    return [point for point in device["points"] if point[key] == address]
 
 
 def _unique(items, path, key):
     seen = set()
     for i, item in enumerate(items):
         if item[key] in seen:
-            raise ConfigError("%s[%d].%s" % (path, i, key), item[key], "a value used only once")
+            raise _refusal("%s[%d].%s" % (path, i, key), item[key], "a value used only once")
         seen.add(item[key])
 
 
@@ -441,11 +455,22 @@ def _check_subscribers(config):
     for i, item in enumerate(config["subscribers"]):
         path = "subscribers[%d]" % i
         if item["subscription"] not in known:
-            raise ConfigError(path + ".subscription", item["subscription"], _one_of(known))
+            raise _refusal(path + ".subscription", item["subscription"], _one_of(known))
+        if item["ack"] == "md5" and item["format"] == "packed":
+            raise _refusal(path + ".ack", "md5", "id, auto or false with the format packed")
         pair = (item["subscription"], item["subscriber"])
         if pair in seen:
-            raise ConfigError(path, item["subscriber"], "one subscriber of a name")
+            raise _refusal(path + ".subscriber", item["subscriber"], "a name used only once")
         seen.add(pair)
+
+
+def _check_brokers(config):
+    known = [item["name"] for item in config["mqtt"]]
+    for kind in config["publish"]:
+        for i, item in enumerate(config["publish"][kind]):
+            if item["broker"] not in known and item["broker"] is not None:
+                path = "publish.%s[%d].broker" % (kind, i)
+                raise _refusal(path, item["broker"], _one_of(known))
 
 
 def _number_points(devices):
@@ -457,7 +482,7 @@ def _number_points(devices):
             number = point["id"]
             if number in taken:
                 path = "devices[%d].points[%d].id" % (i, j)
-                raise ConfigError(path, number, "an id used only once on the node")
+                raise _refusal(path, number, "an id used only once on the node")
             if number is not None:
                 taken.add(number)
     free = 1

@@ -35,7 +35,7 @@ class Node:
     def __init__(self, config, folder="data"):
         from . import build
 
-        config = build.load(config)
+        config, selections = build.load(config)
         self.settings = build.settings(config)
         self.name = config["node"]
         self.prefix = "fieldpost/nodes/" + self.name
@@ -56,8 +56,10 @@ class Node:
         self.subscriptions = {}
         self.publisher = None
         self._state_sent = None
-        build.build(self, config)
-        build.forget()
+        build.build_logs(self, config)
+        build.forget("config", "topics")
+        build.build(self, config, selections)
+        build.forget("build")
         for kind, handler in (
             (LINK_UP, self._on_link_up),
             (ERROR, self._on_error),
@@ -66,7 +68,6 @@ class Node:
             (DEVICE_RECOVERED, self._on_change),
         ):
             self.bus.subscribe(kind, handler)
-        gc.collect()
 
     async def run(self):
         """Run the node until it is cancelled; then close everything."""

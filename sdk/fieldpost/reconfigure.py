@@ -17,7 +17,8 @@ async def apply(node, config):
     ``subscription:default``, ``subscriber:default:collector``, ``publish`` ... Raises ConfigError
     as well for what only a restart can change: the node's name, the shape of a log.
     """
-    config = build.load(config)
+    config, selections = build.load(config)
+    build.forget("config", "topics")
     digests = build.digests(config)
     _check_fixed(node, config, digests)
     changes = {kind: _differences(node.digests[kind], digests[kind]) for kind in digests}
@@ -27,7 +28,7 @@ async def apply(node, config):
     _subscriptions(node, config["subscriptions"], changes["subscription"])
     _subscribers(node, config["subscribers"], changes["subscriber"])
     if changes["device"] or changes["subscription"]:
-        build.select(node, config)
+        build.select(node, selections)
     if changes["publish"]:
         build.configure_publisher(node, config["publish"])
         done.append("publish")
@@ -36,7 +37,7 @@ async def apply(node, config):
     node.settings = build.settings(config)
     node.digests = digests
     node.announce()
-    build.forget()
+    build.forget("build")
     return sorted(done)
 
 
