@@ -7,6 +7,7 @@ CPython the modules that ``umqtt.simple`` 1.3 imports by their MicroPython names
 
 import asyncio
 import binascii
+import gc
 import sys
 import time
 
@@ -29,6 +30,7 @@ if MICROPYTHON:
     sleep_ms = asyncio.sleep_ms
     wait_for_ms = asyncio.wait_for_ms
     print_exception = sys.print_exception
+    tidy = gc.collect
 
 else:
     import socket
@@ -63,6 +65,9 @@ else:
     def wait_for_ms(awaitable, ms):
         """Await with a deadline in ms; raises ``compat.TimeoutError``."""
         return asyncio.wait_for(awaitable, ms / 1000)
+
+    def tidy():
+        """Collect garbage where a heap can fragment, which is on MicroPython only."""
 
     def print_exception(error, file=sys.stdout):
         """Print an exception with its traceback, as ``sys.print_exception`` does on the device."""

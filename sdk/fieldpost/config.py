@@ -29,12 +29,13 @@ map T              object with any keys and values of T
 ================== =============================================================================
 
 null counts as absent. Unknown keys are errors. Every error is a ``ConfigError`` naming path, value
-and what is allowed. It shows neither secrets nor what may hold one: the value of an unknown key, an
-object or list where none belongs.
+and what is allowed. It shows neither secrets nor what may hold one: the value of an unknown key,
+an object or list where none belongs.
 """
 
 import json
 
+from .compat import tidy
 from .drivers import load
 from .errors import ConfigError
 
@@ -313,7 +314,12 @@ class Validator:
         _need(isinstance(value, list) and _within(row, len(value)), row, value, path)
         item = row.words[0]
         kind = Row("obj " + item if item in self.tables else item)
-        return [self.value(kind, value[i], "%s[%d]" % (path, i)) for i in range(len(value))]
+        result = []
+        for i, entry in enumerate(value):
+            result.append(self.value(kind, entry, "%s[%d]" % (path, i)))
+            # What stays must not be scattered over the heap by what does not.
+            tidy()
+        return result
 
     def _obj(self, row, value, path):
         return self.table(row.words[0], value, path)
@@ -357,7 +363,7 @@ def _is_plain(text):
 
 
 def _one_of(words):
-    return "one of " + ", ".join(sorted(words))
+    return "one of " + (", ".join(sorted(words)) or "none")
 
 
 def _join(path, key):
