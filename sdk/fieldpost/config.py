@@ -228,7 +228,8 @@ class Validator:
         path = _join(path, "driver")
         try:
             driver = self.driver(self.value(Row(self.tables["device"]["driver"]), name, path))
-        except ImportError:
+        except (ImportError, AttributeError):
+            # Missing, or a module of that folder that is not a driver.
             raise _refusal(path, name, "the name of a driver") from None
         self._point_rows = driver.POINT
         return driver.DEVICE
@@ -385,7 +386,7 @@ def validate(config, driver=load):
     _unique(result["subscriptions"], "subscriptions", "id")
     if not any(item["id"] == "default" for item in result["subscriptions"]):
         default = Validator(SCHEMA, driver).table("subscription", {"id": "default"}, "")
-        result["subscriptions"].insert(0, default)
+        result["subscriptions"].append(default)
     _check_subscribers(result)
     _check_brokers(result)
     _number_points(result["devices"])
