@@ -5,20 +5,28 @@ holds the newest one only.
 """
 
 import asyncio
-import io
+import os
 import sys
 
-LAST_ERROR_BYTES = 2048
+ERROR_FILE = "last_error.txt"
+ERROR_BYTES = 2048
 
 
 def report(error):
-    """Print an exception with its traceback and keep the end of that in last_error.txt."""
-    text = io.StringIO()
-    sys.print_exception(error, text)
-    text = text.getvalue()
-    print(text)
-    with open("last_error.txt", "w") as file:
-        file.write(text[-LAST_ERROR_BYTES:])
+    """Print an exception with its traceback and keep the last 2 KiB of that in a file.
+
+    The heap may be full: nothing here is built in memory.
+    """
+    sys.print_exception(error)
+    with open(ERROR_FILE, "w") as file:
+        sys.print_exception(error, file)
+    excess = os.stat(ERROR_FILE)[6] - ERROR_BYTES
+    if excess > 0:
+        with open(ERROR_FILE, "rb") as file:
+            file.seek(excess)
+            end = file.read()
+        with open(ERROR_FILE, "wb") as file:
+            file.write(end)
 
 
 def main():

@@ -1,6 +1,7 @@
 """``fieldpost sim``: a virtual board and an embedded broker, until Ctrl-C."""
 
 import json
+import signal
 import sys
 import time
 
@@ -14,6 +15,7 @@ POLL_S = 0.1
 @click.group()
 def command():
     """Run virtual boards and an embedded broker."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it cleans up as well
 
 
 @command.command()
@@ -40,8 +42,8 @@ def board(heap, folder, link, config_file):
     if config_file:
         build.install(virtual.folder, _read_config(config_file))
     with virtual:
-        click.echo(f"board at {virtual.path}, flash in {virtual.folder}; Ctrl-C ends it", err=True)
-        _until_interrupted(_Display(virtual).show)
+        what = f"board at {virtual.path}, flash in {virtual.folder}"
+        _until_interrupted(what, _Display(virtual).show)
 
 
 @command.command()
@@ -51,13 +53,12 @@ def broker(port):
     from fieldpost_tools.sim.broker import Broker, EmbeddedBrokerError
 
     with Broker(port) as embedded:
-        click.echo(f"broker at {embedded.host}:{embedded.port}; Ctrl-C ends it", err=True)
 
         def check():
             if not embedded.running:
                 raise EmbeddedBrokerError("the broker's process has ended")
 
-        _until_interrupted(check)
+        _until_interrupted(f"broker at {embedded.host}:{embedded.port}", check)
 
 
 def _read_config(path):
@@ -82,10 +83,11 @@ class _Display:
         self._virtual.check()
 
 
-def _until_interrupted(step):
+def _until_interrupted(what, step):
     try:
+        click.echo(f"{what}; Ctrl-C ends it", err=True)
         while True:
             step()
             time.sleep(POLL_S)
     except KeyboardInterrupt:
-        sys.stderr.write("\n")
+        click.echo(err=True)

@@ -26,6 +26,7 @@ import sys as _s
 _s.path[:] = [{modules!r}]
 import machine as _m
 _m._start({fd}, {cause}, {uid!r}, {state!r}, {folder!r})
+_f = None
 try:
     _m._tell("boot")
     for _f in {files!r}:
