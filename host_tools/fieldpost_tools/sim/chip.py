@@ -5,6 +5,7 @@ does. What should happen when the process ends, the board decides. Linux only (`
 """
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -48,12 +49,19 @@ def micropython():
     return shutil.which("micropython", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
 
 
+def interpreter():
+    """Path of the module that is MicroPython inside a CPython process; None if there is none."""
+    spec = importlib.util.find_spec("micropython_run")
+    return spec and spec.origin
+
+
 class Chip:
     """A running MicroPython.
 
     ``executable`` is its path, ``heap`` its heap (``"128k"``), ``folder`` becomes ``/``,
     ``state`` holds the RTC memory, ``uid`` are the six bytes of ``machine.unique_id()``,
-    ``cause`` the reset cause, ``files`` what it runs before the REPL, ``env`` its environment.
+    ``cause`` the reset cause, ``files`` what it runs before the REPL, ``env`` its environment,
+    ``romfs`` the image to mount at ``/rom``, or None.
     ``master`` and ``control`` are for ``poll``; every call returns at once but ``end`` and
     ``interrupt``, which wait for the kernel.
     """
@@ -61,7 +69,7 @@ class Chip:
     END_TIMEOUT_S = 5
     READ_BYTES = 65536
 
-    def __init__(self, executable, heap, folder, state, uid, cause, files, env):
+    def __init__(self, executable, heap, folder, state, uid, cause, files, env, romfs=None):
         self.master, slave = os.openpty()
         tty.setraw(slave)
         self.booted = False
@@ -79,8 +87,9 @@ class Chip:
             files=tuple(files),
         )
         launcher = [sys.executable, "-I", "-S", launch.__file__]
+        program = ["--rom", romfs, interpreter()] if romfs else [executable]
         self.process = subprocess.Popen(
-            [*launcher, executable, "-X", f"heapsize={heap}", "-c", code],
+            [*launcher, *program, "-X", f"heapsize={heap}", "-c", code],
             stdin=slave,
             stdout=slave,
             stderr=slave,

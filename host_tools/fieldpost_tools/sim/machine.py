@@ -68,7 +68,8 @@ class _Flash:
 def _start(fd, cause, uid, state, folder):
     """Make the process look like a board: ``folder`` is its flash, mounted at ``/``.
 
-    ``state`` is the folder that holds what outlives a reset but no power cut.
+    ``state`` is the folder that holds what outlives a reset but no power cut. Where the process
+    was given the place of a ROMFS image in memory, that is mounted at ``/rom``.
     """
     global _chip
     _chip = _Chip(open(fd, "wb"), cause, uid, vfs.VfsPosix(state))
@@ -76,6 +77,12 @@ def _start(fd, cause, uid, state, folder):
     vfs.mount(_Flash(folder), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
+    if len(sys.argv) == 3:
+        from uctypes import bytearray_at
+
+        rom = bytearray_at(int(sys.argv[1]), int(sys.argv[2]))
+        vfs.mount(vfs.VfsRom(rom), "/rom")
+        sys.path += ["/rom", "/rom/lib"]
     sys.argv.clear()
     os.putenv("MICROPYINSPECT", "1")
 

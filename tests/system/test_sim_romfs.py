@@ -1,0 +1,75 @@
+"""The ROMFS partition of a virtual board: modules run from it, not from the heap."""
+
+import ast
+import os
+
+import pytest
+
+from fieldpost_tools import romfs
+from fieldpost_tools.sim.board import Board, BoardError
+
+IMPORT = """
+import gc
+gc.collect(); before = gc.mem_alloc()
+import umqtt.simple, fieldpost.node, fieldpost.drivers.modbus
+gc.collect(); print(gc.mem_alloc() - before, fieldpost.node.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    path = tmp_path_factory.mktemp("rom") / "node.img"
+    path.write_bytes(romfs.node_image())
+    return path
+
+
+def make_image(folder, target):
+    target.write_bytes(romfs.image(folder))
+    return target
+
+
+def test_modules_come_from_rom_also_after_a_reset(micropython, tmp_path):
+    files = tmp_path / "files"
+    (files / "lib").mkdir(parents=True)
+    (files / "one.py").write_text("print('one runs')\n")
+    (files / "lib" / "two.py").write_text("x = 2\n")
+    (files / "data.bin").write_bytes(bytes(range(256)))
+    with Board(romfs=make_image(files, tmp_path / "img")) as board:
+        (board.folder / "main.py").write_text("import one, two\nprint('two is', two.x)\n")
+        for reset in (board.soft_reset, board.power_cycle):
+            reset()
+            board.wait_for("one runs\ntwo is 2\n")
+        paths = "['', '.frozen', '/lib', '/rom', '/rom/lib'] []\n"
+        assert board.exec("import sys; print(sys.path, sys.argv)") == paths
+        assert board.exec("import os; print(os.listdir('/'))") == "['rom', 'main.py']\n"
+        content = board.exec("print(open('/rom/data.bin', 'rb').read())")
+        assert ast.literal_eval(content) == bytes(range(256))
+        with pytest.raises(BoardError, match="OSError"):
+            board.exec("open('/rom/data.bin', 'wb')")
+
+
+def test_the_sdk_takes_much_less_heap_from_rom_than_from_files(image):
+    from fieldpost_tools import build
+
+    with Board(heap="512k", romfs=image) as board:
+        from_rom, place = board.exec(IMPORT).split()
+    with Board(heap="512k") as board:
+        build.build_mpy(board.folder / "lib")
+        from_files, _ = board.exec(IMPORT).split()
+    assert place.startswith("/rom/lib/fieldpost/")
+    assert int(from_rom) < 0.75 * int(from_files)
+
+
+@pytest.mark.parametrize("size", [0, Board.ROMFS_BYTES + 1])
+def test_an_image_that_does_not_fit_the_partition_is_refused(micropython, tmp_path, size):
+    image = tmp_path / "img"
+    image.write_bytes(bytes(size))
+    with pytest.raises(BoardError, match=f"image of {size} bytes, the partition takes"):
+        Board(romfs=image).start()
+
+
+def test_a_damaged_image_keeps_the_board_from_booting(micropython, tmp_path):
+    image = tmp_path / "img"
+    image.write_bytes(os.urandom(64))
+    with pytest.raises(BoardError, match=r"cannot boot.*OSError"):
+        Board(romfs=image).start()
