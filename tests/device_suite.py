@@ -8,6 +8,7 @@ import ast
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -96,14 +97,22 @@ def _run(command, timeout_s, cwd, **environment):
         errors="replace",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=timeout_s)
+        output = process.communicate(timeout=timeout_s)[0]
     except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
-        output += f"\nkilled after {timeout_s} s"
+        _kill(process)
+        output = process.communicate()[0] + f"\nkilled after {timeout_s} s"
+    finally:
+        _kill(process)
     return _read(output)
+
+
+def _kill(process):
+    """End what still runs, with its children: a node from a wheel is one of a script."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _read(output):
