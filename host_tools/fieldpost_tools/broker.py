@@ -82,6 +82,7 @@ class Link:
         self._filters = list(filters)
         self._inbox = []
         self._inbox_bytes = 0
+        self._handed = []
         self._unacknowledged = 0
         self._ever = False
         self._refusal = None
@@ -93,7 +94,9 @@ class Link:
         """Messages as ``(topic, payload)``: waits up to ``wait_s`` for one, takes what is there.
 
         Stops reading at either limit. An empty list means that nothing came, or that there is no
-        connection now. Raises BrokerError if the broker refuses us on the first connection.
+        connection now. ``done`` must follow, or the broker stops sending and, on the next
+        connection, sends them again. Raises BrokerError if the broker refuses us on the first
+        connection.
         """
         if self._client.socket() is None and not self._connect(wait_s):
             return []
@@ -106,8 +109,15 @@ class Link:
             raise BrokerError(f"broker {self.address}: {self._refusal}")
         if status != _OK or self._client.socket() is None:
             self._lost(self._refusal or "connection lost")
-        messages, self._inbox, self._inbox_bytes = self._inbox, [], 0
-        return messages
+        inbox, self._inbox, self._inbox_bytes = self._inbox, [], 0
+        self._handed += [message.mid for message in inbox if message.qos]
+        return [(_topic(message), message.payload) for message in inbox]
+
+    def done(self):
+        """Tell the broker that what ``receive`` returned last is dealt with."""
+        handed, self._handed = self._handed, []
+        for mid in handed:
+            self._client.ack(mid, 1)
 
     def publish(self, topic, payload):
         """Send with QoS 1, at once or when the connection is back; False if too many wait."""
@@ -134,6 +144,7 @@ class Link:
             clean_session=clean,
             protocol=MQTTv311,
             reconnect_on_failure=False,
+            manual_ack=True,
         )
         client.connect_timeout = self.CONNECT_TIMEOUT_S
         client.max_queued_messages_set(self.MAX_OUTGOING)
@@ -191,6 +202,8 @@ class Link:
             self._refusal = f"refused: {str(reason).lower()}"
             self._fatal = not self._ever and str(reason) not in _PASSING
             return
+        # Packet ids are of one connection: the broker sends again what it has no answer to.
+        self._handed = []
         self.connected = self._ever = True
         self.state = "connected"
         self._backoff_s = self.BACKOFF_S[0]
@@ -202,15 +215,18 @@ class Link:
             raise BrokerError(f"broker {self.address}: refuses the subscription to {refused[0]}")
 
     def _on_message(self, _client, _userdata, message):
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        self._inbox.append((topic, message.payload))
+        self._inbox.append(message)
         self._inbox_bytes += len(message.payload)
 
     def _on_publish(self, _client, _userdata, _mid, _reason, _properties):
         self._unacknowledged -= 1
+
+
+def _topic(message):
+    try:
+        return message.topic
+    except UnicodeDecodeError:
+        return ""
 
 
 class _TlsSocket(ssl.SSLSocket):

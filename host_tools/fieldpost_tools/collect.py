@@ -109,6 +109,8 @@ class Collector:
         flushes = self._sorted(messages)
         if flushes or self._names or self._states:
             self._commit(flushes)
+        # Also where the commit failed: then the node is the one that sends again.
+        self.link.done()
         return len(messages)
 
     def run(self):

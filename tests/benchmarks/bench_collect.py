@@ -33,7 +33,10 @@ def collector_records_per_s(mosquitto_host, port, seconds):
     feeder = subprocess.Popen([sys.executable, __file__, "feed", mosquitto_host, str(port)])
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return _collect(f"mqtt://{mosquitto_host}:{port}", folder, seconds)
+            rate = _collect(f"mqtt://{mosquitto_host}:{port}", folder, seconds)
+        if feeder.poll() is not None:
+            raise RuntimeError("the process that plays the nodes has ended")
+        return rate
     finally:
         feeder.kill()
         feeder.wait()

@@ -75,6 +75,8 @@ def test_unknown_names_are_refused_with_those_that_are_known(store):
 def test_newest_are_the_last_by_time_over_all_nodes(store):
     rows = query.newest(store, limit=3)
     assert [row.ts_ms for row in rows] == [T0 + 8, T0 + 100, T0 + 101]
+    every = query.newest(store)
+    assert [row.ts_ms for row in every] == [None, *range(T0, T0 + 9), T0 + 100, T0 + 101]
     only = query.Selection(points=("ahu-1/dat",), until=T0 + 100)
     assert [row.ts_ms for row in query.newest(store, only, 2)] == [T0 + 3, T0 + 6]
 

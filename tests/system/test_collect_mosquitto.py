@@ -180,6 +180,44 @@ def test_flushes_sent_while_the_collector_is_away_wait_in_its_session(mosquitto,
         until(collector, lambda: len(node.acks) == 1)
 
 
+def test_a_collector_that_stops_in_a_flood_leaves_nothing_behind(mosquitto, node, db):
+    """What it read after its last commit is still the broker's: no flush is sent again."""
+    with collecting(mosquitto, db):
+        pass
+    for number in range(300):
+        rows = [(1, 1, i) for i in range(10)]
+        payload = wire.packed(number, [wire.chunk(1, 10 * number, T0, rows)])
+        node._client.publish("fieldpost/nodes/gw-1/flush/collector", payload, 1)
+    url = f"mqtt://{mosquitto.host}:{mosquitto.port}"
+    for _ in range(40):
+        with Store(db) as opened, Collector(url, opened) as collector:
+            collector.MAX_MESSAGES = 10
+            until(collector, lambda: collector.counters.messages >= 10)
+        if node.acknowledged == set(range(300)):
+            break
+    assert node.acknowledged == set(range(300))
+    assert stored(db) == list(range(3000))
+
+
+def test_a_broker_that_sends_two_at_a_time_is_kept_going(tmp_path, db, monkeypatch):
+    """Each message is answered to the broker, whatever became of it."""
+    monkeypatch.setattr(store, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(Collector, "STORE_RETRY_S", 0.01)
+    with servers.Mosquitto(tmp_path, "max_inflight_messages 2") as narrow:
+        node = Node(narrow.host, narrow.port)
+        with collecting(narrow, db) as collector, Store(db) as other:
+            with other._transaction():
+                for number in range(5):
+                    node.send(number)
+                    node.publish("flush/collector", b"garbage")
+                until(collector, lambda: collector.counters.messages == 10)
+            assert collector.counters.malformed == 5
+            assert node.acks == []
+            node.resend()
+            until(collector, lambda: node.acknowledged == set(range(5)))
+        node.close()
+
+
 DYING = """
 import os, signal, sys
 from fieldpost_tools.collect import Collector
