@@ -219,7 +219,8 @@ def _filters(nodes, subscriber, share):
     group = f"$share/{share}/" if share is not None else ""
     for node in nodes:
         yield f"{group}{PREFIX}/{node}/flush/{subscriber}"
-        yield f"{PREFIX}/{node}/points/+"
+        # A device with many points announces them in parts, each on a level of its own.
+        yield f"{PREFIX}/{node}/points/#"
         yield f"{PREFIX}/{node}/state"
 
 

@@ -84,7 +84,7 @@ def decode_flush(node, payload):
 
 
 def decode_points(node, payload):
-    """Decode the payload of a ``…/points/{device_id}`` message into ``Points``."""
+    """Decode the payload of a ``…/points/{device_id}[/part]`` message into ``Points``."""
     message = _object(payload)
     device = _string(message, "device")
     driver = _string(message, "driver", "")

@@ -148,6 +148,7 @@ def test_records_are_committed_before_they_are_acknowledged(mosquitto, node, db,
 def test_names_and_states_are_kept_and_an_emptied_topic_changes_nothing(mosquitto, node, db):
     points = {"device": "ahu-1", "driver": "modbus", "points": [[1, "dat", "°C"]]}
     node.publish("points/ahu-1", json.dumps(points), retain=True)
+    node.publish("points/ahu-1/1", json.dumps({**points, "points": [[9, "fan"]]}), retain=True)
     node.publish("state", b'{"state":"online","boot":4}', retain=True)
     with collecting(mosquitto, db) as collector:
         node.send(0)
@@ -161,6 +162,8 @@ def test_names_and_states_are_kept_and_an_emptied_topic_changes_nothing(mosquitt
         assert reader.nodes() == {"gw-1": {"state": "offline", "boot": 4}}
         rows = list(query.records(reader))
         assert {row[:4] for row in rows} == {("gw-1", "ahu-1", "dat", "°C")}
+        names = reader.read("SELECT id, device, name FROM points")
+        assert sorted(names) == [(1, "ahu-1", "dat"), (9, "ahu-1", "fan")]
 
 
 def test_a_redelivered_flush_is_acknowledged_again_and_stored_once(mosquitto, node, db):

@@ -56,7 +56,7 @@ def command(url, db, nodes, subscriber, share, ca, for_s, idle_s, as_json):
             run = _Run(collector, store, for_s, idle_s)
             with _signals(run.stop):
                 run.until_done(show)
-        show(run.status(), True)
+        show(run.status(final=True), True)
 
 
 class _Run:
@@ -87,12 +87,12 @@ class _Run:
             if now - self._ticked >= self.TICK_S:
                 show(self.status(), False)
 
-    def status(self):
-        """Counters, rate since the last call, and sums of the store, as a flat dict."""
+    def status(self, final=False):
+        """Counters, rate since the last call (or of the whole run), and sums of the store."""
         now = time.monotonic()
         counters, link = self._collector.counters, self._collector.link
-        records = counters.records - self._ticked_records
-        rate = records / max(now - self._ticked, 1e-3)
+        since, before = (self._started, 0) if final else (self._ticked, self._ticked_records)
+        rate = (counters.records - before) / max(now - since, 1e-3)
         self._ticked, self._ticked_records = now, counters.records
         totals = self._store.totals()
         return {
