@@ -45,6 +45,7 @@ async def run(name, drive):
             pending = getattr(module, test)()
             if pending is not None:
                 await drive(pending)
+                pending = None  # with all it held
         except Exception as raised:
             text = io.StringIO()
             sys.print_exception(raised, text)

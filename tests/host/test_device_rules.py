@@ -31,6 +31,7 @@ LAYERS = (
         "point",
         "record",
         "ring",
+        "segment",
         "sntp",
         "topics",
     ),
