@@ -22,7 +22,8 @@ def mbap(request, pdu, transaction=None, protocol=0, size=None, unit=None):
 
 
 class Peer:
-    """Serves ``registers``, ``{(function, address): value}``; an address it lacks is illegal.
+    """Serves ``registers``, ``{(function, address): value}``; an address it lacks is illegal to
+    read. Written registers appear under function 3, written coils do not.
 
     ``requests`` collects the PDUs that came. ``act``, if set, is called with each request and may
     return the bytes to send, None for silence, or ``CLOSE``; ``NORMAL`` answers as usual.
@@ -102,6 +103,11 @@ class Peer:
     def pdu(self, pdu):
         """The right answer to a request."""
         function, address, count = struct.unpack_from(">BHH", pdu)
+        if function == 6:
+            self.registers[3, address] = count
+        elif function == 16:
+            for i in range(count):
+                self.registers[3, address + i] = struct.unpack_from(">H", pdu, 6 + 2 * i)[0]
         if function > 4:
             return pdu[:5]
         keys = [(function, address + i) for i in range(count)]
