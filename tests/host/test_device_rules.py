@@ -9,32 +9,10 @@ import device_suite
 
 PACKAGE = device_suite.SDK / "fieldpost"
 
-#: From the bottom up: a module imports its own layer (without a cycle) and those below.
-LAYERS = (
-    ("compat",),
-    ("errors",),
-    ("tls",),
-    ("net",),
-    # The parts: each one idea, no knowledge of the node they are wired into.
-    (
-        "acquisition",
-        "bus",
-        "clock",
-        "config",
-        "counters",
-        "cron",
-        "events",
-        "http",
-        "log",
-        "mqtt",
-        "mqtt_codec",
-        "point",
-        "record",
-        "ring",
-        "segment",
-        "sntp",
-        "topics",
-    ),
+#: From the bottom up: a module imports its own layer (without a cycle) and those below. What is
+#: named nowhere is a part: one idea that knows nothing of the node it is wired into.
+BELOW = (("__init__",), ("compat",), ("errors",), ("tls",), ("net",))
+ABOVE = (
     (
         "alarms",
         "api",
@@ -50,7 +28,9 @@ LAYERS = (
     ("build", "reconfigure"),
     ("node",),
 )
-LAYER_OF = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+PART = 0
+LAYER_OF = {name: layer - len(BELOW) for layer, names in enumerate(BELOW) for name in names}
+LAYER_OF |= {name: layer for layer, names in enumerate(ABOVE, PART + 1) for name in names}
 
 #: Modules of the official ESP32 firmware (1.22 and later) that device code may import.
 FIRMWARE_MODULES = {
@@ -137,12 +117,8 @@ def siblings(name):
 
 
 def layer(name):
-    """Number of a module's layer; the package's own ``__init__`` is below all."""
-    head = name.split(".")[1]
-    if head == "__init__":
-        return -1
-    assert head in LAYER_OF, f"{name} is new: give it a place in LAYERS"
-    return LAYER_OF[head]
+    """Number of a module's layer; modules of a package have the package's."""
+    return LAYER_OF.get(name.split(".")[1], PART)
 
 
 def nodes(name, *kinds):
