@@ -183,26 +183,58 @@ class Ring:
             self.on_drop(reason, count)
 
     def frame(self, index):
-        """Slot of the frame that holds ``index``, or -1."""
+        """``(buffer, start, first index, count, end)`` of the frame of ``index``, or None."""
         for step in range(self._used):
             slot = (self._tail + step) % self.frames
-            if self._first[slot] <= index < self._first[slot] + self.extent(slot)[0]:
-                return slot
-        return -1
+            first = self._first[slot]
+            count, end = self._extent(slot)
+            if first <= index < first + count:
+                return self.buf, slot * self.frame_bytes, first, count, end
+        return None
 
-    def extent(self, slot):
-        """``(record count, end position)`` of a frame as it is now."""
+    def newest_ms(self, first):
+        """Time of the newest record of the open frame, on the scale of its base.
+
+        ``first`` is the index of its first record; None for any other frame.
+        """
+        slot = self._slot
+        if slot < 0 or self._first[slot] != first:
+            return None
+        base = parse_header(self.buf, slot * self.frame_bytes).base
+        return base + ticks_diff(self._ticks, self._opened)
+
+    def bytes_from(self, index):
+        """Bytes of the frames in RAM from that of ``index`` on, without their headers."""
+        total = 0
+        for step in range(self._used):
+            slot = (self._tail + step) % self.frames
+            count, end = self._extent(slot)
+            if self._first[slot] + count > index:
+                total += end - slot * self.frame_bytes - HEADER_BYTES
+        return total
+
+    def offset_of(self, boot):
+        """Unix ms minus monotonic ms of a boot, or None where that is not known."""
+        return self.clock.offset_ms if boot == self.boot else None
+
+    def reader(self, index):
+        """A reader of this log, from ``index`` on."""
+        return Reader(self, index)
+
+    def start(self, _name):
+        """Index at which the reader ``name`` begins: the oldest record kept."""
+        return self.oldest
+
+    def released(self, cursor):
+        """A cursor advanced; a durable log persists it."""
+
+    def forget(self, name):
+        """A reader is gone for good; a durable log removes its cursor."""
+
+    def _extent(self, slot):
         if slot == self._slot:
             return self._count, self._pos
         return self._counts[slot], self._ends[slot]
-
-    def first(self, slot):
-        """Index of the first record of a frame; changes when the slot is used again."""
-        return self._first[slot]
-
-    def elapsed(self, slot):
-        """ms from the base to the newest record of the open frame; None for a closed one."""
-        return ticks_diff(self._ticks, self._opened) if slot == self._slot else None
 
     def _floor(self):
         floor = self.next
@@ -271,8 +303,10 @@ class Reader:
         self.ring = ring
         self.index = index
         self.skipped = 0
-        self._slot = -1
-        self._first = 0
+        # Where the record at _at is: in _buf at _pos, in the frame whose first index is _first;
+        # _ms is the time before it.
+        self._buf = None
+        self._first = -1
         self._at = 0
         self._pos = 0
         self._ms = 0
@@ -280,7 +314,6 @@ class Reader:
     def seek(self, index):
         """Continue from another index."""
         self.index = index
-        self._slot = -1
 
     def open(self):
         """``Header`` of what can be read next, or None at the end of the log.
@@ -288,27 +321,26 @@ class Reader:
         ``seq`` and ``base`` are those of the record at ``index``; ``base`` is Unix ms wherever
         the boot's clock is known by now. ``count`` and ``length`` reach to the end of the frame.
         """
-        ring = self.ring
-        oldest = ring.oldest
+        oldest = self.ring.oldest
         if self.index < oldest:
             self.skipped += oldest - self.index
-            self.seek(oldest)
-        slot = self._slot
-        if slot < 0 or ring.first(slot) != self._first or self._at != self.index:
-            slot = self._enter()
-        elif self.index >= self._first + ring.extent(slot)[0]:
-            slot = self._enter()
-        if slot < 0:
+            self.index = oldest
+        frame = self._locate()
+        if frame is None:
             return None
-        header = parse_header(ring.buf, slot * ring.frame_bytes)
-        count, end = ring.extent(slot)
-        header.seq += self.index - self._first
-        header.count = self._first + count - self.index
+        buf, start, first, count, end = frame
+        header = parse_header(buf, start)
+        if buf is not self._buf or first != self._first or self._at != self.index:
+            self._enter(buf, start, first, header.base)
+        header.seq += self.index - first
+        header.count = first + count - self.index
         header.length = end - self._pos
         header.base = self._ms
-        if not header.dated and header.boot == ring.boot and ring.clock.trusted:
-            header.base += ring.clock.offset_ms
-            header.dated = True
+        if not header.dated:
+            offset = self.ring.offset_of(header.boot)
+            if offset is not None:
+                header.base += offset
+                header.dated = True
         return header
 
     def take(self):
@@ -316,7 +348,7 @@ class Reader:
 
         Only after ``open`` and within its ``count``. The ms add up from that header's base.
         """
-        self._pos, point_id, delta, value, text = read(self.ring.buf, self._pos)
+        self._pos, point_id, delta, value, text = read(self._buf, self._pos)
         self._ms += delta
         self._step(1)
         return delta, point_id, value, text
@@ -339,7 +371,7 @@ class Reader:
             if not self._advance(header, max_records - total, end - body):
                 break
             stop = body + header.length
-            out[body:stop] = memoryview(self.ring.buf)[source : source + header.length]
+            out[body:stop] = memoryview(self._buf)[source : source + header.length]
             put_header(
                 out,
                 pos,
@@ -357,35 +389,26 @@ class Reader:
         return total, pos
 
     def bytes_ahead(self):
-        """Packed bytes from here to the end of the log."""
+        """Packed bytes from here to the end of the log, as far as they are in RAM."""
         header = self.open()
         if header is None:
             return 0
-        ring = self.ring
-        total = header.length
-        slot = self._slot
-        while ring.first(slot) + ring.extent(slot)[0] < ring.next:
-            slot = (slot + 1) % ring.frames
-            total += ring.extent(slot)[1] - slot * ring.frame_bytes - HEADER_BYTES
-        return total
+        return header.length + self.ring.bytes_from(self.index + header.count)
 
-    def _enter(self):
-        ring = self.ring
-        slot = ring.frame(self.index)
-        self._slot = slot
-        if slot < 0:
-            return slot
-        start = slot * ring.frame_bytes
+    def _locate(self):
+        """``(buffer, start, first index, count, end)`` of the frame that holds ``index``."""
+        return self.ring.frame(self.index)
+
+    def _enter(self, buf, start, first, ms):
         pos = start + HEADER_BYTES
-        ms = parse_header(ring.buf, start).base
-        self._first = ring.first(slot)
-        for _ in range(self.index - self._first):
-            pos, delta = skip(ring.buf, pos)
+        for _ in range(self.index - first):
+            pos, delta = skip(buf, pos)
             ms += delta
+        self._buf = buf
+        self._first = first
         self._pos = pos
         self._ms = ms
         self._at = self.index
-        return slot
 
     def _step(self, count):
         self.index += count
@@ -394,19 +417,15 @@ class Reader:
     def _advance(self, header, max_records, max_bytes):
         """Move over the records of ``header`` that fit, cut it down to those; False if none."""
         if header.count <= max_records and header.length <= max_bytes:
-            elapsed = self.ring.elapsed(self._slot)
-            if elapsed is None:
-                self._slot = -1
-            else:
-                self._pos += header.length
-                self._ms = parse_header(self.ring.buf, self._slot * self.ring.frame_bytes).base
-                self._ms += elapsed
+            # The frame is done, or open: then the time of its newest record is known.
+            self._pos += header.length
+            self._ms = self.ring.newest_ms(self._first)
             self._step(header.count)
             return True
         start = self._pos
         count = 0
         while count < max_records and count < header.count:
-            end, delta = skip(self.ring.buf, self._pos)
+            end, delta = skip(self._buf, self._pos)
             if end - start > max_bytes:
                 break
             self._pos = end
