@@ -43,6 +43,7 @@ class Peer:
         self.delay_ms = 0
         self.act = None
         self._busy = 0
+        self._serving = 0
         self._writers = []
 
     async def __aenter__(self):
@@ -60,7 +61,10 @@ class Peer:
         self._server.close()
         for writer in self._writers:
             await self._drop(writer)
-        await sleep_ms(10)
+        for _ in range(50):
+            await sleep_ms(5)
+            if not self._serving:
+                break
 
     async def _drop(self, writer):
         try:
@@ -71,6 +75,7 @@ class Peer:
 
     async def _serve(self, reader, writer):
         self.connections += 1
+        self._serving += 1
         self._writers.append(writer)
         try:
             while True:
@@ -81,6 +86,7 @@ class Peer:
         except (OSError, EOFError):
             return
         finally:
+            self._serving -= 1
             await self._drop(writer)
 
     async def _answer(self, writer, request):
