@@ -27,7 +27,8 @@ class Outlet:
 
     ``links`` are tried in order, the first one that is connected takes the flush. ``prefix`` is
     the node's control topic, ``buffer_bytes`` the size of the one message buffer, which every
-    flush is encoded into (it grows if a single record needs more).
+    flush is encoded into: it should hold the largest ``maxBytes`` and ``HEAD_BYTES`` beside the
+    largest frame, and grows where a flush needs more.
     """
 
     def __init__(self, prefix, links, buffer_bytes):
@@ -41,8 +42,9 @@ class Outlet:
 
     def send(self, subscriber, flush, reader, max_records, max_bytes, done):
         """Encode and send one flush; see ``Subscriber`` for the contract."""
+        self._put(max(max_bytes or 0, HEAD_BYTES + reader.ring.frame_bytes), b"")
         encode = self._packed if subscriber.format == "packed" else self._json
-        limit = len(self._buf) if max_bytes is None else max_bytes
+        limit = max_bytes or len(self._buf)
         length = encode(subscriber, flush, reader, max_records, limit)
         return self._publish(subscriber, memoryview(self._buf)[:length], done)
 
@@ -75,16 +77,17 @@ class Outlet:
         return end
 
     def _packed(self, subscriber, flush, reader, max_records, limit):
-        buf = self._buf
         name = subscriber.subscription.id.encode()
-        pos = 11 + len(name)
-        buf[11:pos] = name
+        pos = self._put(11, name)
         header = reader.open()
-        room = max(limit, HEAD_BYTES + reader.ring.frame_bytes)
-        flush.count, end = reader.pack(buf, pos, min(len(buf), room), max_records)
-        flush.first = (header.stream, header.seq) if header else None
+        flush.count, end = reader.pack(self._buf, pos, limit, max_records)
+        if header:
+            flush.first = (header.stream, header.seq)
+            if not flush.count:
+                # One record goes whatever the limit.
+                flush.count, end = reader.pack(self._buf, pos, pos + reader.ring.frame_bytes, 1)
         skipped = flush.skipped + reader.skipped
-        pack_into("<BBIIB", buf, 0, PACKED, 1, flush.id, skipped, len(name))
+        pack_into("<BBIIB", self._buf, 0, PACKED, 1, flush.id, skipped, len(name))
         return end
 
     def _json(self, subscriber, flush, reader, max_records, limit):

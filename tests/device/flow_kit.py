@@ -1,0 +1,123 @@
+"""For tests of what happens to records: a log on a still clock, a link that keeps messages."""
+
+import json
+from struct import unpack_from
+
+from core_kit import UNIX_MS, still_clock
+
+from fieldpost.bus import Bus
+from fieldpost.config import Validator
+from fieldpost.outlet import Outlet
+from fieldpost.record import decode
+from fieldpost.ring import Ring
+from fieldpost.subscription import Subscriber, Subscription
+
+PREFIX = "fieldpost/nodes/gw"
+BOOT = 3
+STREAM = 70
+
+
+class Message:
+    """One published message."""
+
+    def __init__(self, topic, payload, qos, retain, keep, done):
+        self.topic = topic
+        self.payload = payload.encode() if isinstance(payload, str) else bytes(payload)
+        self.qos = qos
+        self.retain = retain
+        self.keep = keep
+        self.done = done
+
+
+class Link:
+    """Takes ``room`` messages while it is connected."""
+
+    def __init__(self, name="main", **config):
+        self.name = name
+        self.config = dict({"flush": True, "publish": True}, **config)
+        self.connected = True
+        self.room = 1 << 20
+        self.sent = []
+
+    def publish(self, topic, payload, qos=0, retain=False, keep=True, done=None):
+        """As ``mqtt.Link.publish``; the payload is copied, as the buffer may change."""
+        if not self.connected or not self.room:
+            return False
+        self.room -= 1
+        self.sent.append(Message(topic, payload, qos, retain, keep, done))
+        return True
+
+    def flushes(self):
+        """The flushes sent since the last call, decoded."""
+        sent, self.sent = self.sent, []
+        return [flush_of(message) for message in sent]
+
+
+def flush_of(message):
+    """A flush message as one dict, whatever its format; with the link's ``done``."""
+    payload = message.payload
+    if payload[:1] == b"{":
+        made = json.loads(payload)
+        made.setdefault("skipped", 0)
+    else:
+        made = packed_flush(payload)
+    made["done"] = message.done
+    return made
+
+
+def packed_flush(payload):
+    """The same from packed bytes."""
+    magic, version, number, skipped, length = unpack_from("<BBIIB", payload, 0)
+    assert (magic, version) == (0xFB, 1)
+    pos = 11 + length
+    made = {"flush": number, "skipped": skipped, "value": []}
+    made["subscription"] = str(payload[11:pos], "utf-8")
+    while pos < len(payload):
+        header, records, pos = decode(payload, pos)
+        if made["value"]:
+            assert (header.stream, header.seq) == (
+                made["stream"],
+                made["seq"] + len(made["value"]),
+            )
+        else:
+            made.update(stream=header.stream, seq=header.seq, dated=header.dated)
+        made["value"] += [list(record[:3]) for record in records]
+    return made
+
+
+class Flow:
+    """A log with its clock, outlet and link; time moves by ``pass_ms`` only."""
+
+    def __init__(self, unix_ms=UNIX_MS, frames=8, frame_bytes=256, buffer_bytes=512, **rules):
+        self.clock, self.ticks = still_clock(1000, unix_ms)
+        ring = {key: rules.pop(key) for key in ("policy", "max_age_ms") if key in rules}
+        self.ring = Ring(
+            frames * frame_bytes, self.clock, lambda: STREAM, BOOT, frame_bytes, **ring
+        )
+        rules = Validator().table("flush", rules, "")
+        self.bus = Bus()
+        self.log = Subscription("default", self.ring, rules, self.bus)
+        self.link = Link()
+        self.outlet = Outlet(PREFIX, [self.link], buffer_bytes)
+
+    def subscriber(self, name="collector", **config):
+        """A new subscriber of the log."""
+        config["subscriber"] = name
+        config = Validator().table("subscriber", config, "")
+        made = Subscriber(self.log, config, self.outlet, 1000)
+        self.log.add(made)
+        return made
+
+    def pass_ms(self, ms):
+        """Let time pass."""
+        self.ticks.advance(ms)
+
+    def append(self, *values):
+        """Record values of point 1, now."""
+        for value in values:
+            assert self.ring.append(1, value)
+
+
+def values(flush):
+    """The bare values of a flush."""
+    return [record[2] for record in flush["value"]]
