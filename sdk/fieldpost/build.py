@@ -48,7 +48,7 @@ def digests(config):
     """``{kind: {key: CRC-32 of the row}}`` of everything that a node is built from."""
     return {
         "shape": {
-            row["id"]: _digest([row[key] for key in _SHAPE_KEYS])
+            row["id"]: _digest([row["store"]["disk"]] + [row[key] for key in _SHAPE_KEYS])
             for row in config["subscriptions"]
         },
         "mqtt": {row["name"]: _digest(row) for row in config["mqtt"]},
@@ -99,10 +99,9 @@ def forget(*names):
 
 def add_subscription(node, row):
     """Make a subscription and its log."""
-    from .ring import Ring
     from .subscription import Subscription
 
-    ring = Ring(
+    shape = (
         row["ring_bytes"],
         node.clock,
         node.new_stream,
@@ -111,25 +110,39 @@ def add_subscription(node, row):
         row["overflow"],
         row["max_age"],
     )
-    node.subscriptions[row["id"]] = Subscription(row["id"], ring, row["flush"], node.bus)
+    if row["store"]["disk"]:
+        from .log import Log
+        from .smallfile import make_folder
+
+        # Parts of an id become levels of a folder that holds nothing else.
+        folder = node.folder + "/logs/" + row["id"].replace("/", "/_")
+        make_folder(folder)
+        log = Log(folder, row["store"], *shape)
+    else:
+        from .ring import Ring
+
+        log = Ring(*shape)
+    node.subscriptions[row["id"]] = Subscription(row["id"], log, row["flush"], node.bus)
 
 
 def add_device(node, row):
     """Make a device, its driver and its points; returns the ``Device``."""
     from .device import Device
-    from .drivers import load
-    from .point import Point
+    from .point import Point, Settings
 
     points = []
+    shared = {}
     for entry in row["points"]:
         own = {key: entry[key] for key in entry if key not in _OWN_KEYS}
+        shared = shared or own
+        own = Settings(own, shared)
         point = Point(entry["id"], row["id"], entry["name"], entry["unit"], own)
         point.bus = node.bus
         node.points[point.id] = point
         points.append(point)
     options = {key: row[key] for key in row if key != "points"}
-    driver = load(row["driver"])(options, points)
-    device = Device(options, driver, points, node.bus)
+    module = __import__("fieldpost.drivers." + row["driver"], None, None, ("driver",))
+    device = Device(options, module.driver(options, points), points, node.bus)
     node.devices[device.id] = device
     return device
 

@@ -36,7 +36,6 @@ an object or list where none belongs.
 import json
 
 from .compat import tidy
-from .drivers import load
 from .errors import ConfigError
 
 SCHEMA = {
@@ -111,6 +110,21 @@ SCHEMA = {
         "overflow": "enum drop_oldest reject_new max_age = drop_oldest",
         "max_age": "int 1000.. = 86400000",
         "flush": "obj flush = {}",
+        "store": "obj store = {}",
+    },
+    "store": {
+        "disk": "bool = true",
+        "durable": "bool = false",
+        "maxLatency": "int 100..3600000 = 10000",
+        "onEntries": "int 0..1000000 = 0",
+        "onAckTimeouts": "int 1..1000 = 3",
+        "onRamOverflow": "bool = true",
+        "onPause": "int 0..604800000 = 300000",
+        "maxEntries": "int 0.. = 0",
+        "maxBytes": "int 0.. = 0",
+        "maxDuration": "int 0.. = 0",
+        "segment": "int 512..16384 = 4096",
+        "reserve": "int 0.. = 32768",
     },
     "flush": {
         "maxEntries": "int 1..10000 = 100",
@@ -375,7 +389,12 @@ def _within(row, value):
     return (row.lo is None or value >= row.lo) and (row.hi is None or value <= row.hi)
 
 
-def validate(config, driver=load):
+def load_driver(name):
+    """The driver class of ``fieldpost.drivers.<name>``. Raises ImportError."""
+    return __import__("fieldpost.drivers." + name, None, None, ("driver",)).driver
+
+
+def validate(config, driver=load_driver):
     """Validate a node's whole configuration; returns it complete, with every default and id.
 
     Raises ConfigError at the first thing that is wrong. The argument is not changed.
@@ -392,6 +411,10 @@ def validate(config, driver=load):
     _number_points(result["devices"])
     for i, item in enumerate(result["subscriptions"]):
         path = "subscriptions[%d]" % i
+        if item["frame_bytes"] * 9 > item["store"]["segment"] * 8:
+            raise ConfigError(
+                path + ".store.segment", item["store"]["segment"], "at least 9/8 of frame_bytes"
+            )
         select(item, result["devices"], path)
         if item["ring_bytes"] < 2 * item["frame_bytes"]:
             allowed = "at least two times frame_bytes"

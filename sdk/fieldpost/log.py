@@ -59,7 +59,8 @@ class Log(Ring):
         self._waiting = None
         # What is on flash is behind this index; older frames in the ring are stored already.
         self._stored = self._end_on_flash()
-        self._index = self._stream_index = max(self._stored, self._saved_cursors())
+        self.opened = max(self._stored, self._saved_cursors())
+        self._index = self._stream_index = self.opened
         self.mode = FILE if self.segments or options["durable"] else RAM
         self.clock.on_change.append(self._clock_changed)
 
@@ -219,9 +220,9 @@ class Log(Ring):
         options = self.options
         if options["maxBytes"] and self._bytes + size > options["maxBytes"]:
             return False
-        if options["maxEntries"] and self.segments:
-            if self.next - self.segments[0] > options["maxEntries"]:
-                return False
+        most = options["maxEntries"]
+        if most and self.segments and self.next - self.segments[0] > most:
+            return False
         stat = os.statvfs(self.folder)
         return stat[0] * stat[3] >= size + options["reserve"]
 

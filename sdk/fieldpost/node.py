@@ -39,6 +39,7 @@ class Node:
         self.settings = build.settings(config)
         self.name = config["node"]
         self.prefix = "fieldpost/nodes/" + self.name
+        self.folder = folder
         make_folder(folder)
         self._numbers = Counters(folder)
         self.boot = self._numbers.take("boot")

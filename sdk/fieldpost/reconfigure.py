@@ -89,6 +89,7 @@ def _subscriptions(node, rows, changed):
         else:
             subscription = node.subscriptions[id]
             subscription.rules = wanted[id]["flush"]
+            subscription.ring.options = wanted[id]["store"]
             for subscriber in subscription.subscribers.values():
                 subscriber.interval = build.interval(subscription)
                 subscriber.wake()

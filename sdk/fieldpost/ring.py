@@ -18,8 +18,8 @@ from .record import (
     write,
 )
 
-#: A frame this old is closed, far before ticks_diff turns wrong: 3.1 days.
-_FRAME_MS = const(1 << 28)
+#: A base this old is renewed, far before ticks_diff turns wrong: 3.1 days.
+_BASE_MS = const(1 << 28)
 #: Sequence numbers are 32 bit; a new stream starts before they run out.
 _LAST_SEQ = const(0xFFFF0000)
 _NEVER = const(0x3FFFFFFF)
@@ -69,6 +69,10 @@ class Ring:
         self.cursors = []
         self.listeners = []
         self._arm = _NEVER
+        #: How a durable log stores at present, what it wrote; index of this boot's first record.
+        self.mode = "RAM"
+        self.flash = None
+        self.opened = 0
         self._new_stream = new_stream
         self.stream = new_stream()
         self._stream_index = 0
@@ -86,9 +90,7 @@ class Ring:
         self._count = 0
         self._pos = 0
         self._end = 0
-        self._opened = 0
-        self._ticks = 0
-        clock.on_change.append(self.close_frame)
+        self._rebase(clock.ticks())
 
     @property
     def next(self):
@@ -111,27 +113,31 @@ class Ring:
         ``ticks`` is when it was acquired (default: now), at most 3 days ago; no record gets an
         earlier time than the one before it. Allocates nothing for numbers without text.
         """
+        clock = self.clock
         if ticks is None:
-            ticks = self.clock.ticks()
+            ticks = clock.ticks()
         delta = ticks_diff(ticks, self._ticks)
         if delta < 0:
             delta = 0
+            ticks = self._ticks
+        if clock.offset_ms is not self._offset:
+            self._rebase(ticks)
         try:
-            pos = write(self.buf, self._pos, self._end, point_id, delta, value, text)
-            if pos < 0:
-                if not self._open_frame(ticks):
+            while True:
+                pos = write(self.buf, self._pos, self._end, point_id, delta, value, text)
+                if pos > 0:
+                    break
+                if -pos > self.frame_bytes - HEADER_BYTES:
+                    raise RecordError("larger than a frame")
+                if not self._open_frame():
                     return False
-                delta = 0
-                pos = write(self.buf, self._pos, self._end, point_id, 0, value, text)
-                if pos < 0:
-                    raise RecordError("record larger than a frame")
+                delta = ticks_diff(ticks, self._base_ticks)
         except RecordError:
             self.count_drop("invalid", 1)
             return False
         self._pos = pos
+        self._ticks = ticks
         self._count += 1
-        if delta:
-            self._ticks = ticks
         if self._count >= self._arm:
             self.notify()
         return True
@@ -148,22 +154,25 @@ class Ring:
 
     def tend(self):
         """Periodic care, at least once a day: close old frames, drop expired ones."""
-        if self._slot >= 0 and ticks_diff(self.clock.ticks(), self._opened) > _FRAME_MS:
-            self.close_frame()
+        now = self.clock.ticks()
+        if ticks_diff(now, self._base_ticks) > _BASE_MS:
+            self._rebase(now)
         if self.policy == MAX_AGE:
+            if ticks_diff(now, self._ticks) > self.max_age_ms:
+                self.close_frame()
             limit = self.clock.mono_ms() - self.max_age_ms
-            while self._used and self._newest_ms(self._tail) < limit:
+            while self._used and self._tail != self._slot and self._newest[self._tail] < limit:
                 self._drop_tail("expired")
 
     def close_frame(self):
-        """Let the next record start a new frame (after a clock step or a long time)."""
+        """Let the next record start a new frame."""
         slot = self._slot
         if slot < 0:
             return
         if self._count:
             self._counts[slot] = self._count
             self._ends[slot] = self._pos
-            self._newest[slot] = self.clock.mono_at(self._ticks)
+            self._newest[slot] = self._mono + ticks_diff(self._ticks, self._base_ticks)
             self._index += self._count
             self._count = 0
         else:
@@ -184,24 +193,21 @@ class Ring:
 
     def frame(self, index):
         """``(buffer, start, first index, count, end)`` of the frame of ``index``, or None."""
-        for step in range(self._used):
-            slot = (self._tail + step) % self.frames
-            first = self._first[slot]
-            count, end = self._extent(slot)
-            if first <= index < first + count:
-                return self.buf, slot * self.frame_bytes, first, count, end
+        if index < self.next:
+            for step in range(self._used - 1, -1, -1):
+                slot = (self._tail + step) % self.frames
+                first = self._first[slot]
+                if first <= index:
+                    count, end = self._extent(slot)
+                    return self.buf, slot * self.frame_bytes, first, count, end
         return None
 
-    def newest_ms(self, first):
-        """Time of the newest record of the open frame, on the scale of its base.
-
-        ``first`` is the index of its first record; None for any other frame.
-        """
-        slot = self._slot
-        if slot < 0 or self._first[slot] != first:
+    def elapsed(self, first):
+        """ms from the base to the newest record of the open frame, if ``first`` is its first
+        index; None for any other frame."""
+        if self._slot < 0 or self._index != first:
             return None
-        base = parse_header(self.buf, slot * self.frame_bytes).base
-        return base + ticks_diff(self._ticks, self._opened)
+        return ticks_diff(self._ticks, self._base_ticks)
 
     def bytes_from(self, index):
         """Bytes of the frames in RAM from that of ``index`` on, without their headers."""
@@ -243,7 +249,19 @@ class Ring:
                 floor = cursor.acked
         return floor
 
-    def _open_frame(self, ticks):
+    def _rebase(self, ticks):
+        """Count the time of the frames to come from ``ticks``.
+
+        One base serves many frames: where ints have 31 bits a Unix time is an object on the heap,
+        and a new one for every frame would be garbage on the append path.
+        """
+        self.close_frame()
+        self._offset = self.clock.offset_ms
+        self._mono = self.clock.mono_at(ticks)
+        self._base = self._mono + (self._offset or 0)
+        self._base_ticks = self._ticks = ticks
+
+    def _open_frame(self):
         self.close_frame()
         self.notify()
         if self._used == self.frames and not self._make_room():
@@ -253,18 +271,13 @@ class Ring:
             self.stream = self._new_stream()
         slot = (self._tail + self._used) % self.frames
         start = slot * self.frame_bytes
-        base = self.clock.mono_at(ticks)
-        dated = self.clock.trusted
-        if dated:
-            base += self.clock.offset_ms
-        seq = self._index - self._stream_index
-        put_header(self.buf, start, dated, self.stream, self.boot, seq, base, 0, 0)
+        dated = self._offset is not None
+        put_header(self.buf, start, dated, self.stream, self.boot, self.next_seq, self._base, 0, 0)
         self._used += 1
         self._slot = slot
         self._first[slot] = self._index
         self._pos = start + HEADER_BYTES
         self._end = start + self.frame_bytes
-        self._opened = self._ticks = ticks
         return True
 
     def _make_room(self):
@@ -278,19 +291,12 @@ class Ring:
 
     def _drop_tail(self, reason):
         slot = self._tail
-        if slot == self._slot:
-            self.close_frame()
         count = self._counts[slot]
         lost = min(count, self._first[slot] + count - self._floor())
         self._tail = (slot + 1) % self.frames
         self._used -= 1
         if lost > 0:
             self.count_drop(reason, lost)
-
-    def _newest_ms(self, slot):
-        if slot == self._slot:
-            return self.clock.mono_at(self._ticks)
-        return self._newest[slot]
 
 
 class Reader:
@@ -304,7 +310,7 @@ class Reader:
         self.index = index
         self.skipped = 0
         # Where the record at _at is: in _buf at _pos, in the frame whose first index is _first;
-        # _ms is the time before it.
+        # _ms is the time from the frame's base to the record before it.
         self._buf = None
         self._first = -1
         self._at = 0
@@ -331,11 +337,11 @@ class Reader:
         buf, start, first, count, end = frame
         header = parse_header(buf, start)
         if buf is not self._buf or first != self._first or self._at != self.index:
-            self._enter(buf, start, first, header.base)
+            self._enter(buf, start, first)
         header.seq += self.index - first
         header.count = first + count - self.index
         header.length = end - self._pos
-        header.base = self._ms
+        header.base += self._ms
         if not header.dated:
             offset = self.ring.offset_of(header.boot)
             if offset is not None:
@@ -399,8 +405,9 @@ class Reader:
         """``(buffer, start, first index, count, end)`` of the frame that holds ``index``."""
         return self.ring.frame(self.index)
 
-    def _enter(self, buf, start, first, ms):
+    def _enter(self, buf, start, first):
         pos = start + HEADER_BYTES
+        ms = 0
         for _ in range(self.index - first):
             pos, delta = skip(buf, pos)
             ms += delta
@@ -419,7 +426,7 @@ class Reader:
         if header.count <= max_records and header.length <= max_bytes:
             # The frame is done, or open: then the time of its newest record is known.
             self._pos += header.length
-            self._ms = self.ring.newest_ms(self._first)
+            self._ms = self.ring.elapsed(self._first)
             self._step(header.count)
             return True
         start = self._pos

@@ -6,10 +6,9 @@ oldest ones are acknowledged, and sends again what was not. Words and defaults a
 JSON API (module ``loggers``).
 """
 
-from .compat import TimeoutError, asyncio, const, ticks_diff, ticks_ms, wait_for_ms
+from .compat import TimeoutError, asyncio, const, wait_for_ms
 from .errors import FieldpostError
 from .events import RECORDS_DROPPED
-from .ring import Reader
 
 #: A subscriber's task sleeps at most this long, and this long when the link is full.
 _IDLE_MS = const(60000)
@@ -25,16 +24,15 @@ class SubscriptionError(FieldpostError):
 class Flush:
     """One batch in flight."""
 
-    def __init__(self, id, index, count, skipped):
+    def __init__(self, id, index, count=0):
         self.id = id
         self.index = index
         self.count = count
         #: Records right before ``index`` that were dropped before they could be sent.
-        self.skipped = skipped
+        self.skipped = 0
         #: ``(stream, seq)`` of the first record, and the md5 of the value text; at encoding.
-        self.first = None
-        self.digest = None
-        #: ticks when it was sent; None when it has to be sent (again).
+        self.first = self.digest = None
+        #: Clock ms when it was sent; None when it has to be sent (again).
         self.sent = None
         self.acked = False
 
@@ -68,6 +66,7 @@ class Subscription:
         subscriber = self.subscribers.pop(name)
         self.ring.cursors.remove(subscriber)
         self.ring.listeners.remove(subscriber.wake)
+        self.ring.forget(name)
         subscriber.end(reason)
         self.activate()
 
@@ -78,9 +77,11 @@ class Subscription:
         return {
             "stream": ring.stream,
             "next": ring.next_seq,
-            "oldest": ring.oldest,
-            "acquired": ring.next + lost,
+            "kept": ring.next - ring.oldest,
+            "acquired": ring.next - ring.opened + lost,
             "dropped": ring.dropped,
+            "mode": ring.mode,
+            "flash": ring.flash,
             "subscribers": {
                 name: {
                     "unacked": ring.next - reader.acked,
@@ -133,16 +134,21 @@ class Subscriber:
         self.resent = 0
         self.interval = None
         self._ring = subscription.ring
-        self._reader = Reader(self._ring, self._ring.oldest)
+        self._reader = self._ring.reader(self._ring.start(self.name))
         self._event = asyncio.Event()
         self._id = first_id
-        self._forced = False
-        self._born = self._flushed = self._since = ticks_ms()
-        self._due = None
+        #: What is before this index is sent whatever the rules say.
+        self._forced = 0
+        self._born = self._flushed = self._now()
+        # When the oldest pending record was first seen; wall ms of the next interval.
+        self._since = self._due = None
+        self._paused_at = 0
 
     @property
     def acked(self):
-        """Index of the first record that is not acknowledged yet."""
+        """Index of the first record that it still needs: what is not acknowledged yet."""
+        if self.inactive:
+            return self._ring.next
         return self.inflight[0].index if self.inflight else self._reader.index
 
     @property
@@ -166,28 +172,28 @@ class Subscriber:
                 return True
         return False
 
+    def paused_ms(self):
+        """For how long it has been paused; None while it is not."""
+        return self._now() - self._paused_at if self.paused else None
+
     def pause(self, inactive=False):
         """Stop sending; recording goes on, unless ``inactive``, which also empties the log."""
         if self.paused and self.inactive == inactive:
             raise SubscriptionError("already paused")
+        if not self.paused:
+            self._paused_at = self._now()
         self.paused = True
-        self.inactive = inactive
-        self.subscription.activate()
-        if inactive:
-            self._start_over()
+        self._activate(inactive)
 
     def resume(self):
         """Send again; after an inactive pause only what is acquired from now on."""
-        if self.inactive:
-            self.inactive = False
-            self._start_over()
-            self.subscription.activate()
+        self._activate(False)
         self.paused = False
-        self.wake()
+        self._restart(self._now())
 
     def force(self):
         """Flush what is pending now, whatever the rules say."""
-        self._forced = True
+        self._forced = self._ring.next
         self.wake()
 
     def end(self, reason):
@@ -197,15 +203,12 @@ class Subscriber:
 
     def link_up(self, session_present):
         """The link is back; without a session the peer may have lost what was in flight."""
-        if not session_present:
-            for flush in self.inflight:
-                flush.sent = None
-        self.wake()
+        self._restart(self._now() if session_present else None)
 
     async def run(self):
         """The subscriber's task: send until it ends."""
         while not self.ended:
-            wait = self.step(ticks_ms())
+            wait = self.step()
             if wait <= 0:
                 await asyncio.sleep(0)
                 continue
@@ -216,24 +219,29 @@ class Subscriber:
             self._event.clear()
         self.outlet.tell(self, self.ended)
 
-    def step(self, now):
+    def step(self):
         """Send what is due; returns ms until something may be due again, 0 for at once."""
+        now = self._now()
         wait = _IDLE_MS
         if self.lifetime:
-            wait = self.lifetime - ticks_diff(now, self._born)
+            wait = min(wait, self._born + self.lifetime - now)
             if wait <= 0:
-                self.end("end of life")
+                self.subscription.remove(self.name, "end of life")
                 return 0
         if self.paused or not self.outlet.ready():
             return wait
         wait = min(wait, self._resend(now))
         while len(self.inflight) < self.subscription.rules["parallel"]:
             due = self._due_ms(now)
+            if due <= 0 and not self._flush(now):
+                due = _FULL_MS
             if due > 0:
                 return min(wait, due)
-            if not self._flush(now):
-                return _FULL_MS
+            wait = min(wait, self._timeout_ms())
         return wait
+
+    def _now(self):
+        return self._ring.clock.mono_ms()
 
     # -- when
 
@@ -243,57 +251,64 @@ class Subscriber:
         pending = self.pending
         if pending >= rules["maxEntries"]:
             return 0
-        quiet = ticks_diff(now, self._flushed)
+        quiet = now - self._flushed
         due = self.keepalive - quiet if self.keepalive else _IDLE_MS
         if self.interval:
             due = min(due, self._interval_ms())
-        if pending:
-            due = min(due, self._pending_ms(now, pending, quiet))
+        wanted = 1
+        if not pending:
+            self._since = None
         else:
-            self._since = now
-            self._forced = False
+            due = min(due, self._pending_ms(now, pending, quiet))
+            if not rules["onBytes"]:
+                wanted = (
+                    rules["onEntries"] if pending < rules["onEntries"] else rules["maxEntries"]
+                )
+                wanted -= pending
         # The append that makes a flush due sooner wakes us.
-        wanted = rules["onEntries"] if 0 < pending < rules["onEntries"] else rules["maxEntries"]
-        self._ring.arm(self._ring.next + (wanted - pending if pending else 1))
+        self._ring.arm(self._ring.next + wanted)
         return due
 
     def _pending_ms(self, now, pending, quiet):
         rules = self.subscription.rules
-        if self._forced:
+        if self._since is None:
+            self._since = now
+        if self._reader.index < self._forced:
             return 0
         enough = pending >= rules["onEntries"]
         if rules["onBytes"] and self._reader.bytes_ahead() >= rules["onBytes"]:
             enough = True
-        late = 0 if enough else rules["maxDelay"] - ticks_diff(now, self._since)
+        late = 0 if enough else rules["maxDelay"] - (now - self._since)
         return max(late, rules["minDelay"] - quiet)
 
     def _interval_ms(self):
         wall = self._ring.clock.wall_ms()
-        due = self._due
-        if due is None or wall >= due:
-            self._due = self.interval.next_due(wall)
-            self._forced = due is not None and self.pending > 0
-        return 0 if self._forced else min(self._due - wall, _IDLE_MS)
+        if self._due is not None and wall >= self._due:
+            self._forced = self._ring.next
+        # Anew each time: the clock may have been set.
+        self._due = self.interval.next_due(wall)
+        return self._due - wall
+
+    def _timeout_ms(self):
+        return self.subscription.rules["ackTimeout"] << min(self.ack_timeouts, _DOUBLINGS)
 
     # -- what
 
     def _flush(self, now):
         """Send the next batch, or an empty one as a keepalive. False: the link has no room."""
         reader = self._reader
-        self._id += 1
-        flush = Flush(self._id, reader.index, 0, 0)
-        if not self._send(
-            flush,
-            reader,
-            self.subscription.rules["maxEntries"],
-            self.subscription.rules["maxBytes"],
-        ):
+        rules = self.subscription.rules
+        flush = Flush(self._id + 1, reader.index)
+        if not self._send(flush, reader, rules["maxEntries"], rules["maxBytes"]):
             reader.seek(flush.index)
             return False
-        self._flushed = self._since = now
-        self._forced = False
+        self._id += 1
+        self._flushed = now
+        self._since = None
         if flush.count:
             flush.sent = now
+            flush.skipped = reader.skipped
+            reader.skipped = 0
             self.inflight.append(flush)
             if not self.ack_mode:
                 self._acked(flush)
@@ -301,38 +316,45 @@ class Subscriber:
 
     def _resend(self, now):
         """Send again what was not acknowledged; returns ms until the next ack timeout."""
-        timeout = self.subscription.rules["ackTimeout"] << min(self.ack_timeouts, _DOUBLINGS)
-        wait = _IDLE_MS
+        oldest = now - self._timeout_ms()
         late = False
+        for flush in self.inflight:
+            if not flush.acked and flush.sent is not None and flush.sent <= oldest:
+                flush.sent = None
+                late = True
+        if late:
+            self.ack_timeouts += 1
+        timeout = wait = self._timeout_ms()
         for flush in list(self.inflight):
             if flush.acked:
                 continue
-            if flush.sent is not None and ticks_diff(now, flush.sent) >= timeout:
-                flush.sent = None
-                late = True
-            if flush.sent is None:
-                if not self._again(flush, now):
-                    wait = _FULL_MS
-                    break
-                continue
-            wait = min(wait, timeout - ticks_diff(now, flush.sent))
-        if late:
-            self.ack_timeouts += 1
+            if flush.sent is None and not self._again(flush, now):
+                return _FULL_MS
+            wait = min(wait, flush.sent + timeout - now)
         return wait
 
     def _again(self, flush, now):
-        reader = Reader(self._ring, flush.index)
-        lost = max(0, self._ring.oldest - flush.index)
-        if lost >= flush.count:
-            # Its records were given up meanwhile; the next flush reports them as skipped.
-            self.inflight.remove(flush)
-            self._reader.skipped += flush.count + flush.skipped
-            return True
-        if not self._send(flush, reader, flush.count - lost, None):
-            return False
+        """Send one flush again, as much of it as the ring still has. False: no room."""
+        ring = self._ring
+        count = min(flush.count, flush.index + flush.count - ring.oldest)
         flush.sent = now
-        self.resent += flush.count
-        return True
+        if count <= 0:
+            self._give_up(flush)
+            return True
+        reader = ring.reader(flush.index)
+        taken = self._send(flush, reader, count, None)
+        flush.skipped += reader.skipped
+        if flush.count < count:
+            # Its text has grown with its dates: the rest becomes a batch of its own.
+            self._id += 1
+            rest = Flush(self._id, flush.index + flush.count, count - flush.count)
+            self.inflight.insert(self.inflight.index(flush) + 1, rest)
+            self.wake()
+        if taken:
+            self.resent += flush.count
+        else:
+            flush.sent = None
+        return taken
 
     def _send(self, flush, reader, max_records, max_bytes):
         def done(ok):
@@ -344,22 +366,44 @@ class Subscriber:
 
         taken = self.outlet.send(self, flush, reader, max_records, max_bytes, done)
         flush.index = reader.index - flush.count
-        if taken:
-            flush.skipped += reader.skipped
-            reader.skipped = 0
         return taken
 
     def _acked(self, flush):
-        if flush.acked:
-            return
-        flush.acked = True
-        self.ack_timeouts = 0
-        self.delivered += flush.count
+        if not flush.acked:
+            flush.acked = True
+            self.ack_timeouts = 0
+            self.delivered += flush.count
+            self._settle()
+            self.wake()
+
+    def _settle(self):
         inflight = self.inflight
         while inflight and inflight[0].acked:
             inflight.pop(0)
+        self._ring.released(self)
+
+    def _give_up(self, flush):
+        # The next new flush reports all from its first record on as skipped; a collector knows
+        # by then, or soon, which records in between arrived.
+        reader = self._reader
+        reader.skipped = max(reader.skipped, reader.index - flush.index + flush.skipped)
+        self.inflight.remove(flush)
+        self._settle()
+
+    def _restart(self, sent):
+        """Let the ack timeouts begin at ``sent``; None: have everything sent again."""
+        for flush in self.inflight:
+            if flush.sent is not None:
+                flush.sent = sent
         self.wake()
 
-    def _start_over(self):
-        self.inflight = []
-        self._reader.seek(self._ring.next)
+    def _activate(self, inactive):
+        if inactive or self.inactive:
+            reader = self._reader
+            oldest = self.inflight[0] if self.inflight else reader
+            skipped = self._ring.next - oldest.index + oldest.skipped
+            self.inflight = []
+            reader.seek(self._ring.next)
+            reader.skipped = skipped
+        self.inactive = inactive
+        self.subscription.activate()

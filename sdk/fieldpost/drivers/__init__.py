@@ -4,7 +4,3 @@ The file's name is the driver's name in the configuration, and its ``driver`` is
 a subclass of ``base.Driver``, or anything with the same attributes and methods.
 """
 
-
-def load(name):
-    """The driver class of the module ``fieldpost.drivers.<name>``. Raises ImportError."""
-    return __import__("fieldpost.drivers." + name, None, None, ("driver",)).driver
