@@ -47,7 +47,8 @@ _HAS_TEXT = const(0x80)
 
 _SIZES = b"\0\0\0\x01\x02\x04\x08\x08\x04\x08"
 _FORMATS = (None, None, None, "<b", "<h", "<i", "<q", "<Q", "<f", "<d")
-_TORN = (IndexError, ValueError, getattr(struct, "error", ValueError))
+#: Reading torn bytes, or JSON nested too deeply (RuntimeError), raises one of these.
+_TORN = (IndexError, ValueError, RuntimeError, getattr(struct, "error", ValueError))
 
 
 class RecordError(FieldpostError):
@@ -55,6 +56,8 @@ class RecordError(FieldpostError):
 
 
 def _put_varint(buf, pos, value):
+    if value >> 32:
+        raise RecordError("point id beyond 32 bit")
     while value > 0x7F:
         buf[pos] = value & 0x7F | 0x80
         value >>= 7
@@ -97,31 +100,60 @@ def _put_int(buf, pos, value):
     raise RecordError("integer beyond 64 bit")
 
 
+def _encode(text):
+    data = text.encode("utf-8", "surrogatepass")
+    # Halves of surrogate pairs (MicroPython's json.loads makes two of an escaped emoji) are no
+    # UTF-8 and would make the whole chunk unreadable: each becomes U+FFFD.
+    at = data.find(b"\xed")
+    while at >= 0:
+        if data[at + 1] >= 0xA0:
+            data = data[:at] + b"\xef\xbf\xbd" + data[at + 3 :]
+        at = data.find(b"\xed", at + 1)
+    return data
+
+
 def _as_bytes(value):
     if isinstance(value, str):
-        return _TEXT, value.encode()
-    if isinstance(value, (list, dict, tuple)):
-        return _JSON, json.dumps(value).encode()
-    raise RecordError("a %s cannot be recorded" % type(value).__name__)
+        return _TEXT, _encode(value)
+    if not isinstance(value, (list, dict, tuple)):
+        raise RecordError("a %s cannot be recorded" % type(value).__name__)
+    try:
+        data = _encode(json.dumps(value, separators=(",", ":")))
+        json.loads(data)  # MicroPython writes nan and <object>, which nobody reads back.
+    except (TypeError, ValueError, RuntimeError):
+        raise RecordError("not JSON") from None
+    return _JSON, data
 
 
 def _put_bytes(buf, pos, data):
     pos = _put_varint(buf, pos, len(data))
-    buf[pos : pos + len(data)] = data
-    return pos + len(data)
+    end = pos + len(data)
+    buf[pos:end] = data
+    return end
 
 
 def write(buf, pos, end, point_id, delta_ms, value, text=None):
-    """Write one record at ``buf[pos:end]``; returns the position behind it, or -1 if it is full.
+    """Write one record at ``buf[pos:end]``; returns the position behind it.
 
-    Allocates nothing for numbers, bools and None without text. Raises RecordError for a value
-    that no record can hold.
+    Where that is too little room, returns minus the number of bytes needed at least. Allocates
+    nothing for numbers, bools and None without text. Raises RecordError for a value that no
+    record can hold, and for a point id beyond 32 bit.
     """
-    if end - pos < NUMBER_BYTES:
-        return -1
+    need = NUMBER_BYTES
+    if end - pos < need:
+        return -need
     start = pos
-    pos = _put_varint(buf, pos + 1, point_id)
-    pos = _put_varint(buf, pos, delta_ms)
+    # The usual one-byte varints without a call.
+    if point_id >> 7:
+        pos = _put_varint(buf, pos + 1, point_id)
+    else:
+        buf[pos + 1] = point_id
+        pos += 2
+    if delta_ms >> 7:
+        pos = _put_varint(buf, pos, delta_ms)
+    else:
+        buf[pos] = delta_ms
+        pos += 1
     kind = type(value)
     if kind is float:
         tag = _put_float(buf, pos, value)
@@ -133,15 +165,17 @@ def write(buf, pos, end, point_id, delta_ms, value, text=None):
         tag = _TRUE if value else _FALSE
     else:
         tag, data = _as_bytes(value)
-        if end - pos < len(data) + 5:
-            return -1
+        need += len(data)
+        if end - start < need:
+            return -need
         pos = _put_bytes(buf, pos, data)
     if tag <= _F64:
         pos += _SIZES[tag]
     if text is not None:
-        data = text.encode()
-        if end - pos < len(data) + 5:
-            return -1
+        data = _encode(text)
+        need += len(data) + 5
+        if end - start < need:
+            return -need
         pos = _put_bytes(buf, pos, data)
         tag |= _HAS_TEXT
     buf[start] = tag
@@ -158,14 +192,14 @@ def _varint(buf, pos):
             return value, pos
         shift += 7
         if shift > 28:
-            raise RecordError("varint too long")
+            raise ValueError
 
 
 def _text(buf, pos):
     length, pos = _varint(buf, pos)
     end = pos + length
     if end > len(buf):
-        raise RecordError("torn record")
+        raise ValueError
     return str(bytes(buf[pos:end]), "utf-8"), end
 
 
@@ -188,7 +222,7 @@ def read(buf, pos):
             if kind == _JSON:
                 value = json.loads(value)
         else:
-            raise RecordError("unknown record type %d" % kind)
+            raise ValueError
     else:
         value = None if kind == _NULL else kind == _TRUE
     if tag & _HAS_TEXT:
@@ -238,11 +272,15 @@ def put_header(buf, pos, dated, stream, boot, seq, base, count, length):
     pack_into("<IIIQ", buf, pos + 8, stream, boot, seq, base)
 
 
+def _crc(buf, pos, length):
+    view = memoryview(buf)
+    body = pos + HEADER_BYTES
+    return crc32(view[body : body + length], crc32(view[pos : pos + 28]))
+
+
 def seal(buf, pos, length):
     """Write the CRC of the chunk whose header is at ``pos`` and whose body has ``length``."""
-    view = memoryview(buf)
-    crc = crc32(view[pos : pos + 28])
-    pack_into("<I", buf, pos + 28, crc32(view[pos + 32 : pos + 32 + length], crc))
+    pack_into("<I", buf, pos + 28, _crc(buf, pos, length))
 
 
 def parse_header(buf, pos=0):
@@ -251,7 +289,7 @@ def parse_header(buf, pos=0):
     Raises RecordError. The CRC is not looked at; ``check`` does that.
     """
     if len(buf) - pos < HEADER_BYTES:
-        raise RecordError("torn header")
+        raise RecordError("torn chunk")
     magic, flags, length, count, _ = unpack_from("<BBHHH", buf, pos)
     if magic != MAGIC or flags & 0xF0 != VERSION:
         raise RecordError("not a chunk of version 1")
@@ -263,9 +301,7 @@ def parse_header(buf, pos=0):
 
 def check(buf, pos, header):
     """Raise RecordError unless the CRC of the chunk at ``pos`` is right."""
-    view = memoryview(buf)
-    crc = crc32(view[pos + 32 : pos + 32 + header.length], crc32(view[pos : pos + 28]))
-    if crc != unpack_from("<I", buf, pos + 28)[0]:
+    if unpack_from("<I", buf, pos + 28)[0] != _crc(buf, pos, header.length):
         raise RecordError("chunk with a wrong CRC")
 
 
@@ -286,8 +322,8 @@ def decode(buf, pos=0):
             pos, point_id, delta, value, text = read(buf, pos)
             ms += delta
             records.append((ms, point_id, value, text))
+        if pos != end:
+            raise ValueError
     except _TORN:
         raise RecordError("damaged record") from None
-    if pos != end:
-        raise RecordError("records and length disagree")
     return header, records, end

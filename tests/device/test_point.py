@@ -1,0 +1,110 @@
+"""point: values, status, and what an update sets off."""
+
+from core_kit import allocated
+
+from fieldpost.bus import Bus
+from fieldpost.compat import ticks_diff, ticks_ms
+from fieldpost.events import VALUE_CHANGED
+from fieldpost.point import Point
+
+
+def watched(**fields):
+    """``(Point on a bus, list that fills with (key, point, value, status))``."""
+    point = Point(7, "ahu-1", "dat", **fields)
+    point.bus = Bus()
+    seen = []
+
+    def callback(kind, key, data):
+        seen.append((key, data is point, data.value, data.status))
+
+    point.bus.subscribe(VALUE_CHANGED, callback)
+    return point, seen
+
+
+def test_new_point_has_no_value():
+    point = Point(7, "ahu-1", "dat", "°C", {"register": 3})
+    assert (point.id, point.key, point.device, point.name) == (7, "ahu-1/dat", "ahu-1", "dat")
+    assert (point.unit, point.config) == ("°C", {"register": 3})
+    assert (point.value, point.text, point.status) == (None, None, "init")
+
+
+def test_points_do_not_share_a_configuration():
+    Point(1, "a", "b").config["x"] = 1
+    assert Point(2, "a", "c").config == {}
+
+
+def test_update_takes_value_text_and_time():
+    point = Point(7, "ahu-1", "dat")
+    before = ticks_ms()
+    point.update(21.5, "21.5 °C")
+    assert (point.value, point.text, point.status) == (21.5, "21.5 °C", "ok")
+    assert 0 <= ticks_diff(point.ticks, before) < 1000
+    point.update(22)
+    assert (point.value, point.text) == (22, None)
+
+
+def test_change_of_value_is_an_event():
+    point, seen = watched()
+    point.update(1)
+    point.update(1)
+    point.update(2)
+    assert seen == [("ahu-1/dat", True, 1, "ok"), ("ahu-1/dat", True, 2, "ok")]
+
+
+def test_return_from_a_failure_is_an_event():
+    point, seen = watched()
+    point.update(1)
+    point.fail("timeout")
+    point.update(1)
+    assert [value for _, _, value, _ in seen] == [1, 1]
+
+
+def test_first_value_is_an_event_even_if_it_is_none():
+    point, seen = watched()
+    point.update(None)
+    assert len(seen) == 1
+
+
+def test_failure_keeps_the_last_value_and_says_why():
+    point, seen = watched()
+    point.update(5, "five")
+    before = ticks_ms()
+    point.fail("timeout")
+    assert (point.value, point.text, point.status) == (5, "five", "timeout")
+    assert 0 <= ticks_diff(point.ticks, before) < 1000
+    assert len(seen) == 1
+
+
+def test_every_update_asks_the_triggers_before_the_event():
+    point, _ = watched()
+    order = []
+    point.bus.subscribe(VALUE_CHANGED, lambda kind, key, data: order.append("event"))
+    point.triggers = (
+        lambda one: order.append(("first", one.value, one.status)),
+        lambda one: order.append(("second", one.value, one.status)),
+    )
+    point.update(3)
+    point.update(3)
+    point.fail("timeout")
+    asked = [("first", 3, "ok"), ("second", 3, "ok")]
+    assert order == asked + ["event"] + asked
+
+
+def test_point_without_a_bus():
+    point = Point(7, "ahu-1", "dat")
+    point.update(1)
+    point.update(2)
+    assert point.value == 2
+
+
+def test_update_costs_no_heap():
+    point, _ = watched()
+    point.bus = Bus()
+    point.triggers = (lambda one: None,)
+    values = [1.5, 2.5]
+
+    def update():
+        point.update(values[point.value == 1.5])
+
+    update()
+    assert allocated(update, 100) == 0
