@@ -1,27 +1,16 @@
 """The MQTT link: one broker, kept connected, in bounded memory, with a deadline on every wait.
 
 ``Link`` owns the stream and everything that ``umqtt.simple`` lacks; packets are written and read
-by ``mqtt_codec``. Its configuration is one validated entry of ``mqtt``, with all keys present:
+by ``mqtt_codec``. Its configuration is a validated ``broker`` (types and defaults: ``config.py``)
+and ``will``, None or a dict of ``topic, payload, qos, retain``. The less obvious keys:
 
-=====================  ============================================================  =======
-``name``               key of the events and of what is reported
-``host``, ``port``     the broker
-``client_id``          its identity there
-``user``, ``password`` or None
-``clean_session``      False: the broker keeps subscriptions and waiting messages    False
-``keepalive_s``        1..65535                                                      30
-``timeout_ms``         of connecting, and of no progress in writing or with QoS 1    10000
-``window``             QoS 1 messages that wait for their PUBACK, 1..60000           20
-``queue_bytes``        that wait to be written                                       8192
-``keep_bytes``         kept to be sent again                                         8192
-``receive_max_bytes``  longer messages are acknowledged, counted and dropped         4096
-``backoff_min_ms``     first pause after a failure, doubled at each further one      1000
-``backoff_max_ms``     longest pause; the second half of every pause is random       60000
-``tls``                None, or a dict as in ``net.open_stream``
-``will``               None, or a dict of ``topic, payload, qos, retain``
-=====================  ============================================================  =======
-
-Both byte limits let one longer message pass while nothing else is there.
+* ``timeout_ms``: to connect up to CONNACK, and without progress in writing or with QoS 1
+* ``window``: how many QoS 1 messages may wait for their PUBACK
+* ``queue_bytes`` wait to be written and ``keep_bytes`` are kept to be sent again, at most; one
+  longer message passes while there is no other
+* ``receive_max_bytes``: longer messages are acknowledged, counted and dropped
+* ``backoff_min_ms``: pause after a failure, doubled after each further one up to
+  ``backoff_max_ms`` (its second half is random), until a connection lasts
 """
 
 import random
@@ -35,7 +24,6 @@ from .net import open_stream
 _READ_BYTES = const(512)
 # Written at a time: the end of each is the progress that the deadline asks for.
 _WRITE_BYTES = const(2048)
-
 # Places in an entry of the window.
 _PID = const(0)
 _DONE = const(1)
@@ -43,31 +31,34 @@ _SENDS = const(2)  # transmissions so far
 _SIZE = const(3)  # bytes kept; 0: not kept
 _TOPIC = const(4)
 _PAYLOAD = const(5)
-_RETAIN = const(6)
+_FLAGS = const(6)
 # Places in an entry of the subscriptions; _PID there is 0 to be asked, -1 granted.
 _FILTER = const(1)
 _QOS = const(2)  # -1: to be unsubscribed
+
+# What the stream and CONNECT are made of.
+_CONNECTION = "host port client_id user password clean_session keepalive_s tls will"
 
 
 class Link:
     """Connection to one broker; ``run`` keeps it up.
 
-    Readable: ``name``; ``config``; ``connected``; ``session_present``, of the last connection; ``reason``, why the last
-    one ended or could not be made ("refused: 5" is a CONNACK's return code); ``inflight``;
-    ``counters``: ``connects``, ``disconnects``, ``failures`` (attempts), ``sent``, ``received``,
-    ``acked``, ``resent``, ``oversize``, ``refused`` (by ``publish``), ``dropped`` (QoS 1, lost
-    with the connection or given up), ``errors`` (of callbacks, refused subscriptions and messages
-    given up; each is reported on the bus).
+    Readable: ``name``; ``config``; ``connected``; ``session_present``, of the last connection;
+    ``reason``, why the last one ended or could not be made ("refused: 5" is a CONNACK's code);
+    ``inflight``; ``counters``: ``connects``, ``disconnects``, ``failures`` (attempts), ``sent``,
+    ``received``, ``acked``, ``resent``, ``oversize``, ``refused`` (by ``publish``), ``dropped``
+    (QoS 1: lost with the connection, or given up) and ``errors`` (reported on the bus: failing
+    callbacks, refused subscriptions, messages given up).
 
-    ``on_message(topic, payload, retain, dup)`` is called for each message: str, bytes, bool,
-    bool. It must not block. An exception in it is reported and the message still acknowledged.
+    ``on_message(topic, payload, retain, dup)`` gets each message (str, bytes, bool, bool) and must
+    not block. If it raises, that is reported, and the message still acknowledged.
 
-    QoS 1 messages that were kept are sent again in their order after a reconnect, under the same
-    packet id: with DUP where the broker still has the session (MQTT 3.1.1, 4.4), as new messages
-    where it has not, since to that session they are.
+    Kept QoS 1 messages are sent again after a reconnect, in their order and with the same packet
+    ids: with DUP where the broker still has the session (MQTT 3.1.1, 4.4); where it has not, they
+    are new messages to it.
     """
 
-    #: A kept message that went unacknowledged this often is given up: the broker closes on it.
+    #: A kept message that was not acknowledged so many times is given up: the broker refuses it.
     tries = 16
 
     def __init__(self, config, bus=None, on_message=None):
@@ -107,9 +98,8 @@ class Link:
         """Queue a message; never blocks. Returns False, and counts it as refused, when it cannot.
 
         ``topic``: str or bytes, 1..65535 bytes, no wildcards (``ValueError``); ``payload``: str
-        or bytes-like. QoS 1 with ``keep`` is kept until acknowledged, also while there is no
-        connection; without, it is lost with the connection. ``done(ok)`` (QoS 1) is called once:
-        True with the PUBACK, False when the message is lost.
+        or bytes-like. QoS 1 with ``keep`` is kept until acknowledged, also without a connection;
+        else it is lost with it. ``done(ok)`` (QoS 1): True with the PUBACK, False when lost.
         """
         topic, payload = to_bytes(topic), to_bytes(payload)
         if not 0 < len(topic) < 65536 or b"#" in topic or b"+" in topic or b"\0" in topic:
@@ -119,11 +109,14 @@ class Link:
         if not (self.connected or keep) or not self._fits(size, qos, keep):
             self.counters["refused"] += 1
             return False
-        entry = [self._next_pid() if qos else 0, done, 0, 0, None, None, retain]
+        pid = self._next_pid() if qos else 0
+        entry = [pid, done, 0, 0, None, None, RETAIN if retain else 0]
         if self.connected:
             self._send(entry, topic, payload, 0)
         if keep:
-            entry[_SIZE:_RETAIN] = (size, topic, bytes(payload))
+            entry[_SIZE] = size
+            entry[_TOPIC] = topic
+            entry[_PAYLOAD] = bytes(payload)
             self._kept += size
         if qos:
             self._window.append(entry)
@@ -142,10 +135,7 @@ class Link:
         self.subscribe(topic, -1)
 
     async def ready(self, size):
-        """Wait until ``size`` bytes (topic + payload) fit, or the link goes up or down.
-
-        Returns ``connected``; when that is True, ``publish`` will accept such a message.
-        """
+        """Wait until ``size`` bytes (topic + payload) fit or ``connected`` changes; returns it."""
         was = self.connected
         while self.connected == was and not (was and self._fits(size, 1, 1)):
             await self._changed()
@@ -154,20 +144,7 @@ class Link:
     def reconfigure(self, config):
         """Take a new configuration; returns whether this makes the link connect anew."""
         old, self.config = self.config, config
-        for key in (
-            "host",
-            "port",
-            "client_id",
-            "user",
-            "password",
-            "clean_session",
-            "keepalive_s",
-            "tls",
-            "will",
-        ):
-            if config[key] != old[key]:
-                break
-        else:
+        if all(config[key] == old[key] for key in _CONNECTION.split()):
             return False
         for entry in self._subscriptions:
             entry[_PID] = 0
@@ -210,15 +187,13 @@ class Link:
         return 0  # reconfigured
 
     async def _session(self, config):
-        stream = await open_stream(
-            config["host"], config["port"], config["timeout_ms"], config["tls"]
-        )
+        timeout, limit = config["timeout_ms"], config["receive_max_bytes"]
+        stream = await open_stream(config["host"], config["port"], timeout, config["tls"])
         tasks = []
         try:
-            limit = config["receive_max_bytes"]
             self._codec = Codec(config, self._on_packet, self._on_publish, limit)
             self._pinging = False
-            self._writing = 0  # bytes taken from the codec and not yet written
+            self._writing = 0  # bytes handed to the stream and not yet taken by it
             # Ticks of the last read, the last write, the last PUBACK or start of waiting for one.
             self._read_at = self._write_at = self._ack_at = ticks_ms()
             self._output.set()
@@ -254,17 +229,16 @@ class Link:
     async def _write(self, stream):
         await self._output.wait()
         self._output.clear()
-        data = memoryview(self._codec.take())
-        for at in range(0, len(data), _WRITE_BYTES):
-            self._writing = len(data) - at
+        while self._codec.pending():
+            data = self._codec.take(_WRITE_BYTES)
+            self._writing = len(data)
             self._write_at = ticks_ms()
-            await stream.write(data[at : at + _WRITE_BYTES], None)
-        self._writing = 0
-        self._change.set()
+            await stream.write(data, None)
+            self._writing = 0
+            self._change.set()
 
     async def _watch(self):
-        timeout = self.config["timeout_ms"]
-        keepalive = self.config["keepalive_s"] * 1000
+        timeout, keepalive = self.config["timeout_ms"], self.config["keepalive_s"] * 1000
         tick = min(timeout, keepalive) // 4
         try:
             await wait_for_ms(self._lost.wait(), tick)
@@ -329,8 +303,8 @@ class Link:
     def _up(self, number):
         if number & 255:
             raise LinkError("refused: %d" % (number & 255))
-        self.session_present = number > 255 and not self.config["clean_session"]
         self.connected = True
+        self.session_present = number > 255 and not self.config["clean_session"]
         self.counters["connects"] += 1
         self._ack_at = ticks_ms()
         for entry in list(self._subscriptions):
@@ -342,8 +316,8 @@ class Link:
                 self._ask(entry)
         for entry in list(self._window):
             if entry[_SENDS] < self.tries:
-                flags = DUP if entry[_SENDS] and self.session_present else 0
-                self._send(entry, entry[_TOPIC], entry[_PAYLOAD], flags)
+                dup = DUP if entry[_SENDS] and self.session_present else 0
+                self._send(entry, entry[_TOPIC], entry[_PAYLOAD], dup)
             else:
                 self._report("given up: " + str(entry[_TOPIC], "utf-8"))
                 self._settle(entry, "dropped")
@@ -356,13 +330,10 @@ class Link:
         for entry in list(self._window):
             if not entry[_SIZE]:
                 self._settle(entry, "dropped")
-        if was:
-            self.counters["disconnects"] += 1
-        elif reason != "stopped":
-            self.counters["failures"] += 1
+        self.counters["disconnects" if was else "failures"] += 1
         if was or reason != self.reason:
+            self.reason = reason
             self._emit(LINK_DOWN, reason)
-        self.reason = reason
         self._change.set()
 
     def _fail(self, reason):
@@ -374,12 +345,11 @@ class Link:
         return self._codec.pending() + self._writing if self._codec else 0
 
     def _fits(self, size, qos, keep):
-        config = self.config
-        queued = self._queued()
+        config, queued, kept = self.config, self._queued(), self._kept
         return (
             (not queued or queued + size <= config["queue_bytes"])
             and (not qos or len(self._window) < config["window"])
-            and (not keep or not self._kept or self._kept + size <= config["keep_bytes"])
+            and (not keep or not kept or kept + size <= config["keep_bytes"])
         )
 
     async def _changed(self):
@@ -405,10 +375,9 @@ class Link:
         self._codec.subscribe(entry[_FILTER], entry[_QOS], entry[_PID])
         self._output.set()
 
-    def _send(self, entry, topic, payload, flags):
-        if entry[_RETAIN]:
-            flags |= RETAIN
-        self._codec.publish(topic, payload, 1 if entry[_PID] else 0, flags, entry[_PID])
+    def _send(self, entry, topic, payload, dup):
+        pid = entry[_PID]
+        self._codec.publish(topic, payload, 1 if pid else 0, entry[_FLAGS] | dup, pid)
         self._output.set()
         self.counters["resent" if entry[_SENDS] else "sent"] += 1
         entry[_SENDS] += 1

@@ -23,6 +23,9 @@ PINGRESP = const(0xD0)
 RETAIN = const(1)
 DUP = const(8)
 
+# The output's memory is used again and again, unless it has become larger than this.
+_KEEP_BYTES = const(8192)
+
 # Body length of every packet that a client may receive, except PUBLISH.
 _LENGTHS = {CONNACK: 2, PUBACK: 2, SUBACK: 3, UNSUBACK: 2, PINGRESP: 0}
 
@@ -45,10 +48,10 @@ class _Memory:
         beyond = end - len(self._data)
         if n < 0 or (beyond > 0 and beyond != self.beyond):
             raise LinkError("protocol")
-        return b"" if beyond > 0 else bytes(memoryview(self._data)[start:end])
+        return self._data[start:end]
 
     def write(self, data, n=None):
-        self.out.extend(data if n is None else memoryview(data)[:n])
+        self.out.extend(data if n is None else data[:n])
 
     def socket(self):
         return self
@@ -87,6 +90,7 @@ class Codec:
         self._on_message = on_message
         self._max = receive_max_bytes
         self._memory = _Memory()
+        self._puback = bytearray(b"\x40\x02\0\0")
         self._in = bytearray()  # the packet being received, from its first byte
         self._left = -1  # bytes of it still to come; -1 while its length is not known
         self._room = 0  # bytes of it still to keep; negative: that many were not kept
@@ -113,18 +117,25 @@ class Codec:
         """Bytes of output not yet taken."""
         return len(self._memory.out)
 
-    def take(self):
-        """All output so far: a bytearray that is the caller's from now on."""
+    def take(self, n):
+        """Remove and return the first ``n`` bytes of the output, or what there is."""
         out = self._memory.out
-        self._memory.out = bytearray()
-        return out
+        data = bytes(memoryview(out)[:n])
+        if len(out) > _KEEP_BYTES:
+            self._memory.out = out[n:]
+        else:
+            out[:n] = b""
+        return data
 
     def publish(self, topic, payload, qos, flags, pid):
         """Append PUBLISH: bytes ``topic``, bytes-like ``payload``, RETAIN | DUP, packet id."""
         out = self._memory.out
         start = len(out)
         self._client.pid = pid - 1
-        self._memory.load(bytes((PUBACK, 2, pid >> 8, pid & 255)))
+        puback = self._puback
+        puback[2] = pid >> 8
+        puback[3] = pid & 255
+        self._memory.load(puback)
         try:
             self._client.publish(topic, payload, flags, qos)
         except Exception:
@@ -198,7 +209,7 @@ class Codec:
             self._on_packet(kind, number, packet[4] if size > 4 else 0)
             return
         beyond = -self._room if self._room < 0 else 0
-        self._memory.load(packet, beyond)
+        self._memory.load(memoryview(packet), beyond)
         try:
             self._client.wait_msg()
         except LinkError:
@@ -215,6 +226,5 @@ class Codec:
         if not topic:
             raise LinkError("protocol")
         flags = self._in[0]
-        if self._memory.beyond:
-            payload = None
+        payload = None if self._memory.beyond else bytes(payload)
         self._on_message(topic, payload, bool(flags & RETAIN), bool(flags & DUP))

@@ -25,7 +25,8 @@ def _reason(error, tls):
         return "refused"
     if isinstance(error, EOFError) or number in (errno.ECONNRESET, 32):  # 32: EPIPE
         return "closed"
-    text = str(error.args[-1] if error.args else error).strip()
+    text = error.args[-1] if error.args else ""
+    text = text.strip() if isinstance(text, str) else str(error)
     if type(error).__name__ == "gaierror":
         return "dns: " + text
     return "tls: " + text if tls else text
@@ -103,7 +104,7 @@ class Stream:
             return await wait_for_ms(work, timeout_ms)
         except (TimeoutError, OSError, ValueError, EOFError) as error:
             self.close()
-            raise LinkError(_reason(error, self._tls))
+            raise LinkError(_reason(error, self._tls is not None))
 
     async def _write(self, data):
         self._writer.write(data)
