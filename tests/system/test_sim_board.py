@@ -18,7 +18,7 @@ from mpremote.transport_serial import SerialTransport
 
 from fieldpost import config
 from fieldpost_tools import build, data
-from fieldpost_tools.sim import console
+from fieldpost_tools.sim import chip, console
 from fieldpost_tools.sim.board import Board, BoardError
 from fieldpost_tools.sim.port import Port
 
@@ -246,6 +246,24 @@ def test_ctrl_c_at_any_moment_interrupts_or_is_input_but_never_kills(board):
     assert board.pid == pid
 
 
+def test_ctrl_c_as_a_program_ends_does_not_kill(board, monkeypatch):
+    look = chip._catches
+
+    def slow_look(pid, number):
+        found = look(pid, number)
+        time.sleep(0.2)  # the program would have ended before the signal comes
+        return found
+
+    monkeypatch.setattr(chip, "_catches", slow_look)
+    pid = board.pid
+    board.send(b"import time; time.sleep_ms(150)\r")
+    time.sleep(0.05)
+    board.send(b"\x03")
+    board.wait_for("KeyboardInterrupt")
+    board.wait_for(">>> ")
+    assert board.pid == pid
+
+
 def test_ctrl_c_interrupts_what_mpremote_runs(board):
     transport = SerialTransport(board.path)
     try:
@@ -401,7 +419,10 @@ PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
 from fieldpost_tools.sim.board import Board
-board = Board().start()
+board = Board()
+(board.folder / "main.py").write_text("print('main runs')\\nwhile True: pass\\n")
+board.start()
+board.wait_for("main runs")
 print(board.pid, board.path, flush=True)
 sys.stdin.read()
 """
@@ -439,6 +460,19 @@ def test_a_stopped_board_is_gone(micropython):
     assert not folder.exists()
     with pytest.raises(BoardError, match="stopped for good"):
         board.start()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_thread_is_reported_and_leaves_nothing(board, monkeypatch):
+    pid = board.pid
+    monkeypatch.setattr(chip.Chip, "messages", lambda _: 1 / 0)
+    board.send(b"x")
+    with pytest.raises(BoardError, match="ended by an error"):
+        board.wait_for("nothing")
+    with pytest.raises(BoardError, match="ended by an error"):
+        board.send(b"x")
+    board.stop()
+    assert not Path(f"/proc/{pid}").exists()
 
 
 # Command and firmware

@@ -67,6 +67,8 @@ class Engine:
 
     def do(self, function, *args):
         """Call ``function`` in the engine's thread; its result."""
+        if not self._thread.is_alive():
+            raise BoardError("its thread has ended by an error")
         done = concurrent.futures.Future()
         self._asked.append((function, args, done))
         os.write(self._wake, b"\0")
@@ -84,7 +86,8 @@ class Engine:
 
     def close(self):
         """Power off and end the thread."""
-        self.do(self._close)
+        if self._thread.is_alive():
+            self.do(self._close)
         self._thread.join()
         os.close(self._wake)
         os.close(self._wake_read)
@@ -100,9 +103,10 @@ class Engine:
     def power_off(self):
         """Kill the chip; nothing is left in any memory but flash."""
         if self.chip:
-            self.chip.end()
+            self._print(self.chip.end()[1])
             self.chip = None
         self._held = self._tail = b""
+        self._watchdog_end = None
         self._raw = False
         self._power_lost()
 
@@ -127,8 +131,15 @@ class Engine:
                 self._turn()
         finally:
             if not self._closing:
-                self._fail(BoardError("its thread ended by an error"))
+                self._give_up()
             self._port.close()
+
+    def _give_up(self):
+        """The thread ends by an error, which is a fault of this module."""
+        chip = self.chip
+        self._fail(BoardError("its thread has ended by an error"))
+        if chip:
+            chip.end()
 
     def _turn(self):
         self._wait()
