@@ -34,6 +34,8 @@ def _reason(error, tls):
 
 def _resolve(key):
     if key not in _addresses:
+        if len(_addresses) > 15:
+            _addresses.clear()
         try:
             _addresses[key] = socket.getaddrinfo(key[0], key[1], 0, socket.SOCK_STREAM)[0]
         except OSError:
