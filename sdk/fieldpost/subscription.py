@@ -324,7 +324,8 @@ class Subscriber:
                 late = True
         if late:
             self.ack_timeouts += 1
-        timeout = wait = self._timeout_ms()
+        timeout = self._timeout_ms()
+        wait = _IDLE_MS
         for flush in list(self.inflight):
             if flush.acked:
                 continue
