@@ -48,7 +48,7 @@ def test_modules_come_from_rom_also_after_a_reset(micropython, tmp_path):
             board.exec("open('/rom/data.bin', 'wb')")
 
 
-def test_the_sdk_takes_much_less_heap_from_rom_than_from_files(image):
+def test_the_sdk_takes_much_less_heap_from_rom_than_from_files(micropython, image):
     from fieldpost_tools import build
 
     with Board(heap="512k", romfs=image) as board:

@@ -1,0 +1,76 @@
+"""What the demo consists of: the node's configuration, the board's heap, the outage's place."""
+
+from fieldpost_tools.sim.modbus_server import ahu_device
+
+NODE = "demo"
+SUBSCRIBER = "collector"
+#: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
+HEAP = "192k"
+#: Device and point whose values are 0, 1, 2 …, each of them recorded.
+COUNTER = ("made-up", "counter")
+#: Device and point that tell how much of the heap is free.
+HEAP_FREE = ("board", "heap-free")
+
+#: Points of the unit that the demo leaves out: nothing happens to them within a minute.
+QUIET = ("energy-count", "override", "freeze-alarm", "high-temp-alarm")
+
+OUTAGE_PART = 0.15
+#: Longest outage: the ring must hold what is acquired meanwhile.
+OUTAGE_S = (2.0, 15.0)
+
+
+def configuration(broker, plant):
+    """The node's configuration for a broker and an ``AhuServer``."""
+    unit = ahu_device(plant.host, plant.port)
+    unit["interval"] = 500
+    unit["points"] = [point for point in unit["points"] if point["name"] not in QUIET]
+    return {
+        "node": NODE,
+        "state_interval": 1000,
+        "mqtt": [
+            {
+                "host": broker.host,
+                "port": broker.port,
+                "backoff_min_ms": 200,
+                "backoff_max_ms": 1000,
+                "queue_bytes": 4096,
+            }
+        ],
+        "devices": [unit, _board(), _made_up()],
+        "subscriptions": [
+            {
+                "id": "default",
+                "ring_bytes": 8192,
+                # Small batches, so that a backlog drains without a heap full of messages. The
+                # broker comes back without a memory: what was lost in it is soon sent again.
+                "flush": {"maxBytes": 1024, "parallel": 4, "ackTimeout": 1000},
+            }
+        ],
+        "subscribers": [{"subscriber": SUBSCRIBER, "format": "packed"}],
+    }
+
+
+def _board():
+    points = [
+        {"name": "load", "source": "load1"},
+        {"name": "memory", "unit": "B", "source": "memory_available", "log": "2000"},
+        {"name": HEAP_FREE[1], "unit": "B", "source": "heap_free"},
+    ]
+    return {"id": HEAP_FREE[0], "driver": "host", "interval": 500, "points": points}
+
+
+def _made_up():
+    points = [
+        {"name": COUNTER[1], "kind": "counter"},
+        {"name": "wave", "kind": "sine", "amplitude": 10, "period": 20000},
+        {"name": "walk", "kind": "walk", "value": 50, "step": 2, "log": "on_cov 0.5 0 10000"},
+    ]
+    return {"id": COUNTER[0], "driver": "virtual", "interval": 250, "points": points}
+
+
+def outage(seconds):
+    """``(begin, end)`` of the outage in a run of so many seconds."""
+    shortest, longest = OUTAGE_S
+    length = min(max(seconds * OUTAGE_PART, shortest), longest)
+    begin = (seconds - length) / 2
+    return begin, begin + length
