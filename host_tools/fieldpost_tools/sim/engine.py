@@ -57,7 +57,9 @@ class Engine:
         self._watchdog_s = self._watchdog_end = None
         self._boot_waiters = []
         self._asked = collections.deque()
+        self._asking = threading.Lock()
         self._closing = False
+        self._fault = None
         self._wake_read, self._wake = os.pipe()
         os.set_blocking(self._wake_read, False)
         self._thread = threading.Thread(target=self._run, name="board", daemon=True)
@@ -67,10 +69,11 @@ class Engine:
 
     def do(self, function, *args):
         """Call ``function`` in the engine's thread; its result."""
-        if not self._thread.is_alive():
-            raise BoardError("its thread has ended by an error")
         done = concurrent.futures.Future()
-        self._asked.append((function, args, done))
+        with self._asking:
+            if self._fault:
+                raise self._fault
+            self._asked.append((function, args, done))
         os.write(self._wake, b"\0")
         return done.result(self.ASK_TIMEOUT_S)
 
@@ -86,7 +89,7 @@ class Engine:
 
     def close(self):
         """Power off and end the thread."""
-        if self._thread.is_alive():
+        if not self._fault:
             self.do(self._close)
         self._thread.join()
         os.close(self._wake)
@@ -137,7 +140,11 @@ class Engine:
     def _give_up(self):
         """The thread ends by an error, which is a fault of this module."""
         chip = self.chip
-        self._fail(BoardError("its thread has ended by an error"))
+        with self._asking:
+            self._fault = BoardError("its thread has ended by an error")
+        self._fail(self._fault)
+        for _function, _args, done in self._asked:
+            done.set_exception(self._fault)
         if chip:
             chip.end()
 
