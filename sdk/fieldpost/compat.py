@@ -62,9 +62,13 @@ else:
         """Awaitable that ends after ``ms`` milliseconds."""
         return asyncio.sleep(ms / 1000)
 
-    def wait_for_ms(awaitable, ms):
+    async def wait_for_ms(awaitable, ms):
         """Await with a deadline in ms; raises ``compat.TimeoutError``."""
-        return asyncio.wait_for(awaitable, ms / 1000)
+        if not hasattr(asyncio, "timeout"):
+            return await asyncio.wait_for(awaitable, ms / 1000)
+        # wait_for of Python 3.11 swallows a cancellation that comes with the result.
+        async with asyncio.timeout(ms / 1000):
+            return await awaitable
 
     def tidy():
         """Collect garbage where a heap can fragment, which is on MicroPython only."""

@@ -6,6 +6,8 @@ from .events import ERROR
 _TICK_MS = const(1000)
 _BACKOFF_MIN_MS = const(500)
 _BACKOFF_MAX_MS = const(60000)
+_STOP_POLL_MS = const(5)
+_STOP_POLLS = const(100)
 #: A task that ran this long before it failed starts over with the shortest backoff.
 _STABLE_MS = const(60000)
 
@@ -49,12 +51,13 @@ class Supervisor:
     async def stop(self, name):
         """Cancel a task and wait until it has cleaned up."""
         task = self.tasks.pop(name, None)
-        if task:
-            task.handle.cancel()
-            try:
-                await task.handle
-            except asyncio.CancelledError:
-                pass
+        polls = 0
+        while task and not task.handle.done():
+            # Again after a while: a deadline that ends in the same moment swallows a cancellation.
+            if polls % _STOP_POLLS == 0:
+                task.handle.cancel()
+            polls += 1
+            await sleep_ms(_STOP_POLL_MS)
 
     async def stop_all(self):
         """Cancel every task."""
