@@ -132,8 +132,8 @@ def test_while_the_broker_is_away_the_backlog_is_guessed_from_the_rate(picture, 
     picture.committed([], [], [state(3000, 30)], Written(27, 0, []))
     assert (picture.rate, picture.acquired, picture.waiting) == (10.0, 30, 0)
     picture.broker = False
-    clock[0] += 5
     assert not picture.exact
+    clock[0] += 5
     assert (picture.acquired, picture.waiting) == (80, 50)
     assert "node cut off  acquired about 80 " in view.status(picture)
     picture.broker = True
@@ -162,8 +162,12 @@ def test_history_is_bounded(picture, clock):
     rows = [(T0 + n, 1, n) for n in range(100)]
     picture.committed([records(*rows)], [], [], Written(100, 0, []))
     assert list(picture.points[1].history) == list(range(100 - HISTORY, 100))
-    for _ in range(100):
+    for _ in range(10):
         clock[0] += 0.5
+        picture.tick()
+    assert len(picture.backlog) == 5
+    for _ in range(100):
+        clock[0] += 1
         picture.tick()
     assert len(picture.backlog) == HISTORY
 

@@ -118,13 +118,12 @@ def _head(picture):
 def live_screen(console):
     """A function ``show(picture)`` that keeps a live view on a terminal."""
     latest = [Text("")]
-    with Live(get_renderable=lambda: latest[0], console=console, refresh_per_second=5) as screen:
+    with Live(get_renderable=lambda: latest[0], console=console, refresh_per_second=5):
 
         def show(picture):
             latest[0] = live(picture, console.height)
 
         yield show
-        screen.refresh()
 
 
 class Lines:
