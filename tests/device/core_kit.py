@@ -1,4 +1,4 @@
-"""What the tests of the core share: a clock whose ticks stand still, and a heap that is watched."""
+"""What the tests of the core share: a clock whose ticks stand still, a heap that is watched."""
 
 import gc
 
@@ -51,7 +51,8 @@ def refused(error, call, *arguments):
 def allocated(call, times):
     """Bytes of heap that calling ``call()`` takes; always 0 where the heap cannot be watched.
 
-    The heap is locked for one more call: whatever would allocate there raises MemoryError.
+    The same number of calls follows with the heap locked: whatever allocates raises MemoryError
+    there, even if it would free at once.
     """
     if micropython is None:
         call()
@@ -65,7 +66,8 @@ def allocated(call, times):
         taken = gc.mem_alloc() - before
         micropython.heap_lock()
         try:
-            call()
+            for _ in range(times):
+                call()
         finally:
             micropython.heap_unlock()
     finally:
