@@ -261,10 +261,8 @@ class Subscriber:
         else:
             due = min(due, self._pending_ms(now, pending, quiet))
             if not rules["onBytes"]:
-                wanted = (
-                    rules["onEntries"] if pending < rules["onEntries"] else rules["maxEntries"]
-                )
-                wanted -= pending
+                enough = pending >= rules["onEntries"]
+                wanted = rules["maxEntries" if enough else "onEntries"] - pending
         # The append that makes a flush due sooner wakes us.
         self._ring.arm(self._ring.next + wanted)
         return due
@@ -345,16 +343,16 @@ class Subscriber:
         reader = ring.reader(flush.index)
         taken = self._send(flush, reader, count, None)
         flush.skipped += reader.skipped
+        if taken:
+            self.resent += flush.count
+        else:
+            flush.sent = None
         if flush.count < count:
             # Its text has grown with its dates: the rest becomes a batch of its own.
             self._id += 1
             rest = Flush(self._id, flush.index + flush.count, count - flush.count)
             self.inflight.insert(self.inflight.index(flush) + 1, rest)
-            self.wake()
-        if taken:
-            self.resent += flush.count
-        else:
-            flush.sent = None
+            taken = taken and self._again(rest, now)
         return taken
 
     def _send(self, flush, reader, max_records, max_bytes):
@@ -384,8 +382,7 @@ class Subscriber:
         self._ring.released(self)
 
     def _give_up(self, flush):
-        # The next new flush reports all from its first record on as skipped; a collector knows
-        # by then, or soon, which records in between arrived.
+        # The next new flush reports all from here on; what arrived in between, a collector knows.
         reader = self._reader
         reader.skipped = max(reader.skipped, reader.index - flush.index + flush.skipped)
         self.inflight.remove(flush)
@@ -401,10 +398,10 @@ class Subscriber:
     def _activate(self, inactive):
         if inactive or self.inactive:
             reader = self._reader
-            oldest = self.inflight[0] if self.inflight else reader
-            skipped = self._ring.next - oldest.index + oldest.skipped
+            # All that was owed is reported as skipped.
+            owed = min([part.index - part.skipped for part in self.inflight + [reader]])
             self.inflight = []
             reader.seek(self._ring.next)
-            reader.skipped = skipped
+            reader.skipped = reader.index - owed
         self.inactive = inactive
         self.subscription.activate()

@@ -345,7 +345,7 @@ def test_ack_by_md5():
     payload = message.payload
     text = payload[payload.index(b'"value":') + 8 : -1]
     digest = "".join("%02x" % byte for byte in md5(text).digest())
-    assert not subscriber.ack(digest=digest[::-1])
+    assert not subscriber.ack(digest="0" * 32)
     assert subscriber.ack(digest=digest, first=(STREAM, 0))
     assert subscriber.acked == 2
 
@@ -628,16 +628,25 @@ def test_a_lifetime_ends_and_leaves_nothing_behind():
         assert (flow.ring.cursors, flow.ring.listeners) == ([], [])
 
 
+async def until(condition):
+    """Let tasks run until something is so; fails after a second."""
+    for _ in range(200):
+        await sleep_ms(5)
+        if condition():
+            return
+    raise AssertionError("it never came")
+
+
 async def test_the_task_tells_the_end():
     flow = Flow()
     subscriber = flow.subscriber("c")
     flow.append(1)
     task = asyncio.create_task(subscriber.run())
-    await sleep_ms(1)
+    await sleep_ms(20)
     assert flow.link.sent == []  # minDelay since it was made
     flow.pass_ms(1000)
     subscriber.wake()
-    await sleep_ms(1)
+    await until(lambda: flow.link.sent)
     assert [values(flush) for flush in flow.link.flushes()] == [[1]]
     flow.log.remove("c")
     await wait_for_ms(task, 1000)
@@ -646,20 +655,17 @@ async def test_the_task_tells_the_end():
 
 
 async def test_the_task_wakes_by_append_and_by_time():
-    flow = Flow(onEntries=3, minDelay=0, maxDelay=40)
+    flow = Flow(onEntries=3, minDelay=0, maxDelay=100)
     task = asyncio.create_task(flow.subscriber().run())
-    await sleep_ms(1)
+    await sleep_ms(20)
     flow.append(1, 2, 3)
-    await sleep_ms(1)
+    await until(lambda: flow.link.sent)
     assert [values(flush) for flush in flow.link.flushes()] == [[1, 2, 3]]
     flow.append(4)
-    await sleep_ms(1)
+    await sleep_ms(20)
     assert flow.link.sent == []
-    flow.pass_ms(40)
-    for _ in range(100):
-        await sleep_ms(5)
-        if flow.link.sent:
-            break
+    flow.pass_ms(100)
+    await until(lambda: flow.link.sent)
     assert [values(flush) for flush in flow.link.flushes()] == [[4]]
     task.cancel()
 
@@ -728,6 +734,27 @@ def test_pause_inactive_empties_and_stops_recording():
     [flush] = flow.link.flushes()
     # Numbers go on; what was emptied is reported.
     assert (flush["seq"], flush["skipped"], values(flush)) == (3, 3, [5])
+
+
+def test_pause_inactive_reports_all_that_was_owed():
+    flow, subscriber = overflowing()
+    flow.append(*range(12))
+    subscriber.step()
+    overflow(flow, 1)
+    flow.pass_ms(1000)
+    subscriber.step()
+    # In flight: a part of the second batch, and one that reports the first as skipped.
+    assert [(flush.id, flush.skipped > 6) for flush in subscriber.inflight[:2]] == [
+        (1002, False),
+        (1003, True),
+    ]
+    subscriber.pause(inactive=True)
+    subscriber.resume()
+    flow.link.flushes()
+    flow.append("new")
+    subscriber.step()
+    [flush] = flow.link.flushes()
+    assert flush["skipped"] == flush["seq"]
 
 
 def test_an_inactive_reader_does_not_hold_the_log():
