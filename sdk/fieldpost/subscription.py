@@ -256,9 +256,7 @@ class Subscriber:
         if self.interval:
             due = min(due, self._interval_ms())
         wanted = 1
-        if not pending:
-            self._since = None
-        else:
+        if pending:
             due = min(due, self._pending_ms(now, pending, quiet))
             if not rules["onBytes"]:
                 enough = pending >= rules["onEntries"]
