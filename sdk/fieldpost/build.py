@@ -1,100 +1,35 @@
-"""Builds a node's parts from its configuration; loaded for that only, and forgotten again.
+"""Builds a node's parts from its plan; loaded for that only, and forgotten again.
 
-What a part needs is imported when the part is made, so that the schema and its validation are
-gone before the rest comes in.
-
-The node keeps no copy of its configuration, which would cost more memory than the parts made from
-it. What remains are digests (CRC-32) of the rows, enough to tell what a new configuration changes.
+What a part needs is imported when the part is made. The node keeps no copy of its configuration,
+which would cost more memory than the parts made from it; the plan's digests remain.
 """
 
-import gc
 import json
-
-from .compat import crc32, unload
 
 #: Keys of a point that are the node's, not its driver's.
 _OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
-#: Keys of a subscription that shape its log, which outlives a change of configuration.
-_SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
-_SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
 
 
-def load(config):
-    """Validate a configuration, a dict or the path of a JSON file.
-
-    Returns it completed by every default, and for each subscription its selection of points (see
-    ``config.select``). Raises ConfigError; OSError or ValueError for a file that cannot be read
-    or is no JSON.
-    """
-    from .config import select, validate
-
-    if isinstance(config, str):
-        with open(config) as file:
-            config = json.load(file)
-    config = validate(config)
-    selections = {
-        row["id"]: select(row, config["devices"], "subscriptions[%d]" % i)
-        for i, row in enumerate(config["subscriptions"])
-    }
-    return config, selections
-
-
-def settings(config):
-    """The scalars that a node keeps of its configuration."""
-    return {key: config[key] for key in _SETTINGS}
-
-
-def digests(config):
-    """``{kind: {key: CRC-32 of the row}}`` of everything that a node is built from."""
-    return {
-        "shape": {
-            row["id"]: _digest([row["store"]["disk"]] + [row[key] for key in _SHAPE_KEYS])
-            for row in config["subscriptions"]
-        },
-        "mqtt": {row["name"]: _digest(row) for row in config["mqtt"]},
-        "device": {row["id"]: _digest(row) for row in config["devices"]},
-        "subscription": {row["id"]: _digest(row) for row in config["subscriptions"]},
-        "subscriber": {
-            row["subscription"] + ":" + row["subscriber"]: _digest(row)
-            for row in config["subscribers"]
-        },
-        "publish": {"": _digest(config["publish"])},
-    }
-
-
-def _digest(row):
-    return crc32(json.dumps(row).encode())
-
-
-def build_logs(node, config):
-    """Make the logs and the outlet: the big buffers come first, while the heap is whole."""
+def build(node, plan):
+    """Make everything that the plan asks for; the big buffers first, while the heap is whole."""
     from .outlet import HEAD_BYTES, Outlet
 
-    sizes = [row["flush"]["maxBytes"] for row in config["subscriptions"]]
-    sizes += [row["frame_bytes"] + HEAD_BYTES for row in config["subscriptions"]]
+    head = plan.head
+    sizes = [row["flush"]["maxBytes"] for row in head["subscriptions"]]
+    sizes += [row["frame_bytes"] + HEAD_BYTES for row in head["subscriptions"]]
     node.outlet = Outlet(node.prefix, node.links, max(sizes))
-    for row in config["subscriptions"]:
+    for row in head["subscriptions"]:
         add_subscription(node, row)
-
-
-def build(node, config, selections):
-    """Make everything else that ``config`` asks for."""
-    for row in config["devices"]:
-        add_device(node, row)
-    select(node, selections)
-    for row in config["mqtt"]:
+    for row in head["mqtt"]:
         add_link(node, row)
-    for row in config["subscribers"]:
+    for row in head["subscribers"]:
         add_subscriber(node, row)
-    configure_publisher(node, config["publish"])
-    node.digests = digests(config)
-
-
-def forget(*names):
-    """Give back the memory of modules that are not needed any more."""
-    for name in names:
-        unload("fieldpost." + name)
-    gc.collect()
+    configure_publisher(node, head["publish"])
+    rules = {}
+    for row, watch in plan.devices():
+        add_device(node, row)
+        watch_points(node, watch, rules)
+    node.digests = head["digests"]
 
 
 def add_subscription(node, row):
@@ -147,18 +82,16 @@ def add_device(node, row):
     return device
 
 
-def select(node, selections):
-    """Let the subscriptions record the points they select, and only those."""
+def watch_points(node, watch, rules):
+    """Let subscriptions record points; ``rules`` collects the compiled rules by their text."""
     from .acquisition import compile
 
-    node.recorder.forget(list(node.points.values()))
-    rules = {}
-    for name in selections:
-        for id, text, own in selections[name]:
-            key = (text, own if "adr.log" in text else None)
-            if key not in rules:
-                rules[key] = compile(text, own)
-            node.recorder.watch(node.points[id], node.subscriptions[name], rules[key])
+    for name in watch:
+        for text in watch[name]:
+            if text not in rules:
+                rules[text] = compile(text)
+            for id in watch[name][text]:
+                node.recorder.watch(node.points[id], node.subscriptions[name], rules[text])
 
 
 def link_config(node, row):

@@ -14,7 +14,7 @@ import json
 from . import __version__
 from .bus import Bus
 from .clock import Clock
-from .compat import ticks_diff, ticks_ms
+from .compat import ticks_diff, ticks_ms, unload
 from .counters import Counters, make_folder
 from .events import DEVICE_DOWN, DEVICE_RECOVERED, ERROR, LINK_UP, RECORDS_DROPPED
 from .recorder import Recorder
@@ -33,18 +33,19 @@ class Node:
     """
 
     def __init__(self, config, folder="data"):
-        from . import build
+        from . import plan
 
-        config, selections = build.load(config)
-        self.settings = build.settings(config)
-        self.name = config["node"]
+        make_folder(folder)
+        made = plan.load(config, folder)
+        unload("fieldpost.plan")
+        self.settings = made.head["settings"]
+        self.name = self.settings["node"]
         self.prefix = "fieldpost/nodes/" + self.name
         self.folder = folder
-        make_folder(folder)
         self._numbers = Counters(folder)
         self.boot = self._numbers.take("boot")
         self.clock = Clock()
-        if config["clock"]["trust_system"]:
+        if self.settings["clock"]["trust_system"]:
             self.clock.adopt_system()
         self.bus = Bus()
         self.supervisor = Supervisor(self.bus)
@@ -57,10 +58,10 @@ class Node:
         self.subscriptions = {}
         self.publisher = None
         self._state_sent = None
-        build.build_logs(self, config)
-        build.forget("config", "topics")
-        build.build(self, config, selections)
-        build.forget("build")
+        from . import build
+
+        build.build(self, made)
+        unload("fieldpost.build")
         for kind, handler in (
             (LINK_UP, self._on_link_up),
             (ERROR, self._on_error),
@@ -69,6 +70,7 @@ class Node:
             (DEVICE_RECOVERED, self._on_change),
         ):
             self.bus.subscribe(kind, handler)
+        gc.collect()
 
     async def run(self):
         """Run the node until it is cancelled; then close everything."""
@@ -94,13 +96,13 @@ class Node:
 
     async def apply(self, config):
         """Change to another configuration while running; see ``reconfigure.apply``."""
-        from .compat import unload
         from .reconfigure import apply
 
         try:
             return await apply(self, config)
         finally:
-            unload("fieldpost.reconfigure")
+            for name in ("reconfigure", "build", "plan"):
+                unload("fieldpost." + name)
             gc.collect()
 
     def new_stream(self):

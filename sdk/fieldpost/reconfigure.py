@@ -5,7 +5,7 @@ rebuilt and started; the others keep their schedule and their last values. Flush
 acquisition rules take effect at once; logs and cursors that remain are not touched.
 """
 
-from . import build
+from . import build, plan
 from .errors import ConfigError
 
 
@@ -17,27 +17,25 @@ async def apply(node, config):
     ``subscription:default``, ``subscriber:default:collector``, ``publish`` ... Raises ConfigError
     as well for what only a restart can change: the node's name, the shape of a log.
     """
-    config, selections = build.load(config)
-    build.forget("config", "topics")
-    digests = build.digests(config)
-    _check_fixed(node, config, digests)
+    made = plan.load(config, node.folder)
+    head = made.head
+    digests = head["digests"]
+    _check_fixed(node, head)
     changes = {kind: _differences(node.digests[kind], digests[kind]) for kind in digests}
     done = []
-    await _links(node, config["mqtt"], changes["mqtt"], done)
-    await _devices(node, config["devices"], changes["device"])
-    _subscriptions(node, config["subscriptions"], changes["subscription"])
-    _subscribers(node, config["subscribers"], changes["subscriber"])
+    await _links(node, head["mqtt"], changes["mqtt"], done)
+    _subscriptions(node, head["subscriptions"], changes["subscription"])
     if changes["device"] or changes["subscription"]:
-        build.select(node, selections)
+        await _devices(node, made, changes["device"])
+    _subscribers(node, head["subscribers"], changes["subscriber"])
     if changes["publish"]:
-        build.configure_publisher(node, config["publish"])
+        build.configure_publisher(node, head["publish"])
         done.append("publish")
     for kind in ("device", "subscription", "subscriber"):
         done += [kind + ":" + key for key in changes[kind]]
-    node.settings = build.settings(config)
+    node.settings = head["settings"]
     node.digests = digests
     node.announce()
-    build.forget("build")
     return sorted(done)
 
 
@@ -46,12 +44,13 @@ def _differences(old, new):
     return [key for key in new if old.get(key) != new[key]] + [k for k in old if k not in new]
 
 
-def _check_fixed(node, config, digests):
-    if config["node"] != node.name:
-        raise ConfigError("node", config["node"], node.name + " until a restart")
-    old = node.digests["shape"]
-    for i, row in enumerate(config["subscriptions"]):
-        if old.get(row["id"], digests["shape"][row["id"]]) != digests["shape"][row["id"]]:
+def _check_fixed(node, head):
+    name = head["settings"]["node"]
+    if name != node.name:
+        raise ConfigError("node", name, node.name + " until a restart")
+    old, new = node.digests["shape"], head["digests"]["shape"]
+    for i, row in enumerate(head["subscriptions"]):
+        if old.get(row["id"], new[row["id"]]) != new[row["id"]]:
             path = "subscriptions[%d]" % i
             raise ConfigError(path, row["id"], "the same size and overflow until a restart")
 
@@ -70,13 +69,17 @@ async def _links(node, rows, changed, done):
         done.append(what)
 
 
-async def _devices(node, rows, changed):
+async def _devices(node, made, changed):
     for id in changed:
         if id in node.devices:
             await node.remove_device(id)
-    for row in rows:
-        if row["id"] in changed:
-            node.start_device(build.add_device(node, row))
+    node.recorder.forget(list(node.points.values()))
+    rules = {}
+    for row, watch in made.devices():
+        device = None if row["id"] in node.devices else build.add_device(node, row)
+        build.watch_points(node, watch, rules)
+        if device:
+            node.start_device(device)
 
 
 def _subscriptions(node, rows, changed):

@@ -1,0 +1,146 @@
+"""The plan: a validated configuration in the form a node is built from.
+
+Validating takes several times the memory of what results, so it is done once for each
+configuration, here or already on the host, and its result is kept beside the node's state. The
+file ``config.plan`` has a line for the node and one for each device, each JSON behind its CRC;
+the first names the version of the SDK and the CRC of the configuration file it was made from.
+"""
+
+import json
+import os
+
+from . import __version__
+from .compat import crc32, tidy, unload
+from .smallfile import seal, unseal
+
+_FILE = "/config.plan"
+_READ_BYTES = 512
+#: Keys of a subscription that shape its log, which outlives a change of configuration.
+_SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
+_PARTS = ("mqtt", "subscriptions", "subscribers", "publish")
+_SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
+
+
+class Plan:
+    """What a node is built from.
+
+    ``head`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
+    ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
+    to tell what a new configuration changes. ``devices()`` yields ``(row, watch)`` one at a time;
+    ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``.
+    """
+
+    def __init__(self, head, devices=None, path=None):
+        self.head = head
+        self._devices = devices
+        self._path = path
+
+    def devices(self):
+        """Yield the devices; those of a file are read one by one. ValueError if it is damaged."""
+        if self._path is None:
+            yield from self._devices
+            return
+        with open(self._path) as file:
+            file.readline()
+            for line in file:
+                yield unseal(line.rstrip())
+                tidy()
+
+
+def load(config, folder):
+    """The plan of a configuration: a dict, or the path of a JSON file.
+
+    Of a file, the plan in ``folder`` is used where it was made from just this file by this
+    version of the SDK; otherwise the file is validated and the plan written. Raises ConfigError;
+    OSError or ValueError for a file that cannot be read or is no JSON.
+    """
+    if not isinstance(config, str):
+        return _make(config)
+    crc = _crc_of(config)
+    path = folder + _FILE
+    head = _head(path)
+    if head and head["made"] == [__version__, crc]:
+        return Plan(head, path=path)
+    with open(config) as file:
+        plan = _make(json.load(file))
+    plan.head["made"] = [__version__, crc]
+    try:
+        _save(path, plan)
+    except OSError:
+        return plan
+    return Plan(plan.head, path=path)
+
+
+def _make(config):
+    from .config import validate
+
+    config = validate(config)
+    head = {name: config[name] for name in _PARTS}
+    head["settings"] = {key: config[key] for key in _SETTINGS}
+    head["digests"] = _digests(config)
+    devices = _watches(config)
+    unload("fieldpost.config")
+    unload("fieldpost.topics")
+    return Plan(head, devices)
+
+
+def _watches(config):
+    """``[(device row, watch), ...]``"""
+    from .config import select
+
+    watches = {row["id"]: {} for row in config["devices"]}
+    owners = {point["id"]: row["id"] for row in config["devices"] for point in row["points"]}
+    for i, row in enumerate(config["subscriptions"]):
+        for id, rule, own in select(row, config["devices"], "subscriptions[%d]" % i):
+            rules = watches[owners[id]].setdefault(row["id"], {})
+            rules.setdefault(rule.replace("adr.log", own), []).append(id)
+    return [(row, watches[row["id"]]) for row in config["devices"]]
+
+
+def _digests(config):
+    subscriptions = config["subscriptions"]
+    return {
+        "shape": {
+            row["id"]: _digest([row["store"]["disk"]] + [row[key] for key in _SHAPE_KEYS])
+            for row in subscriptions
+        },
+        "mqtt": {row["name"]: _digest(row) for row in config["mqtt"]},
+        "device": {row["id"]: _digest(row) for row in config["devices"]},
+        "subscription": {row["id"]: _digest(row) for row in subscriptions},
+        "subscriber": {
+            row["subscription"] + ":" + row["subscriber"]: _digest(row)
+            for row in config["subscribers"]
+        },
+        "publish": {"": _digest(config["publish"])},
+    }
+
+
+def _digest(row):
+    return crc32(json.dumps(row).encode())
+
+
+def _crc_of(path):
+    crc = 0
+    with open(path, "rb") as file:
+        while True:
+            data = file.read(_READ_BYTES)
+            if not data:
+                return crc
+            crc = crc32(data, crc)
+
+
+def _head(path):
+    try:
+        with open(path) as file:
+            return unseal(file.readline().rstrip())
+    except (OSError, ValueError):
+        return None
+
+
+def _save(path, plan):
+    with open(path + "~", "w") as file:
+        file.write(seal(plan.head) + "\n")
+        for device in plan.devices():
+            file.write(seal(device) + "\n")
+            tidy()
+    os.rename(path + "~", path)
