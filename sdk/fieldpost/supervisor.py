@@ -42,7 +42,12 @@ class Supervisor:
         self.feed = None
 
     def start(self, name, function, stale_ms=0):
-        """Run ``await function(task)`` as ``name``; a return ends it, an exception restarts it."""
+        """Run ``await function(task)`` as ``name``; a return ends it, an exception restarts it.
+
+        A task that has the name already is cancelled.
+        """
+        if name in self.tasks:
+            self.tasks[name].handle.cancel()
         task = Task(name, stale_ms)
         self.tasks[name] = task
         task.handle = asyncio.create_task(self._keep(task, function))
@@ -65,16 +70,23 @@ class Supervisor:
             await self.stop(name)
 
     async def run(self, tend):
-        """The supervisor's own loop: calls ``tend()`` and ``feed()`` once a second."""
+        """The supervisor's own loop: calls ``tend()`` and ``feed()`` once a second.
+
+        What ``tend`` raises is reported, and the watchdog not fed in that second.
+        """
         while True:
-            tend()
-            if self.feed and all(task.fresh() for task in self.tasks.values()):
-                self.feed()
+            try:
+                tend()
+                if self.feed and all(task.fresh() for task in self.tasks.values()):
+                    self.feed()
+            except Exception as error:
+                self.bus.emit(ERROR, "supervisor", error)
             await sleep_ms(_TICK_MS)
 
     async def _keep(self, task, function):
         backoff = _BACKOFF_MIN_MS
-        while True:
+        # Not again once it is stopped or replaced, whatever its cleaning up raised.
+        while self.tasks.get(task.name) is task:
             started = ticks_ms()
             try:
                 await function(task)
@@ -83,7 +95,7 @@ class Supervisor:
                 task.error = error
                 task.restarts += 1
                 self.bus.emit(ERROR, task.name, error)
-            if ticks_diff(ticks_ms(), started) > _STABLE_MS:
+            if not 0 <= ticks_diff(ticks_ms(), started) <= _STABLE_MS:
                 backoff = _BACKOFF_MIN_MS
             task.beat()
             await sleep_ms(backoff)
