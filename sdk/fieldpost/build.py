@@ -6,9 +6,6 @@ which would cost more memory than the parts made from it; the plan's digests rem
 
 import json
 
-#: Keys of a point that are the node's, not its driver's.
-_OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
-
 
 def build(node, plan):
     """Make everything that the plan asks for; the big buffers first, while the heap is whole."""
@@ -66,18 +63,14 @@ def add_device(node, row):
     from .point import Point, Settings
 
     points = []
-    shared = {}
-    for entry in row["points"]:
-        own = {key: entry[key] for key in entry if key not in _OWN_KEYS}
-        shared = shared or own
-        own = Settings(own, shared)
-        point = Point(entry["id"], row["id"], entry["name"], entry["unit"], own)
+    shared = row.pop("shared")
+    for id, name, unit, own in row.pop("points"):
+        point = Point(id, row["id"], name, unit, Settings(own, shared))
         point.bus = node.bus
         node.points[point.id] = point
         points.append(point)
-    options = {key: row[key] for key in row if key != "points"}
     module = __import__("fieldpost.drivers." + row["driver"], None, None, ("driver",))
-    device = Device(options, module.driver(options, points), points, node.bus)
+    device = Device(row, module.driver(row, points), points, node.bus)
     node.devices[device.id] = device
     return device
 

@@ -17,6 +17,8 @@ _FILE = "/config.plan"
 _READ_BYTES = 512
 #: Keys of a subscription that shape its log, which outlives a change of configuration.
 _SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
+#: Keys of a point that are the node's, not its driver's.
+_OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
 _PARTS = ("mqtt", "subscriptions", "subscribers", "publish")
 _SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
 
@@ -27,7 +29,8 @@ class Plan:
     ``head`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
     ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
     to tell what a new configuration changes. ``devices()`` yields ``(row, watch)`` one at a time;
-    ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``.
+    ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
+    ``[id, name, unit, own]``; ``own`` holds the driver's keys that differ from ``shared``.
     """
 
     def __init__(self, head, devices=None, path=None):
@@ -94,7 +97,23 @@ def _watches(config):
         for id, rule, own in select(row, config["devices"], "subscriptions[%d]" % i):
             rules = watches[owners[id]].setdefault(row["id"], {})
             rules.setdefault(rule.replace("adr.log", own), []).append(id)
-    return [(row, watches[row["id"]]) for row in config["devices"]]
+    return [(_compact(row), watches[row["id"]]) for row in config["devices"]]
+
+
+def _compact(row):
+    """A device's row whose points carry only what distinguishes them from the first one."""
+    shared = {}
+    points = []
+    for point in row["points"]:
+        own = {key: point[key] for key in point if key not in _OWN_KEYS}
+        shared = shared or own
+        differing = {key: own[key] for key in own if not _same(own[key], shared[key])}
+        points.append([point["id"], point["name"], point["unit"], differing])
+    return dict(row, points=points, shared=shared)
+
+
+def _same(a, b):
+    return a == b and type(a) is type(b)
 
 
 def _digests(config):

@@ -5,15 +5,11 @@ from .events import VALUE_CHANGED
 
 
 class Settings:
-    """A point's own keys, read by ``settings[key]``: most have the values of another point."""
+    """A point's keys, read by ``settings[key]``: its own, else those it shares with others."""
 
     def __init__(self, own, shared):
         self._shared = shared
-        self._own = {
-            key: own[key]
-            for key in own
-            if own[key] != shared[key] or type(own[key]) is not type(shared[key])
-        }
+        self._own = own
 
     def __getitem__(self, key):
         return self._own[key] if key in self._own else self._shared[key]
