@@ -125,7 +125,7 @@ class Outlet:
                     return self._put(end, b"]")
                 end = self._put(end, item)
                 flush.count += 1
-            header = reader.open() if flush.count < max_records else None
+            header = reader.follow(header) if flush.count < max_records else None
         return self._put(end, b"]")
 
 

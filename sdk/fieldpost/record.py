@@ -5,7 +5,7 @@ A **chunk** is a 32-byte header and a body of records, little endian::
     0 u8  0xF5              8 u32 stream               20 u64 base ms
     1 u8  flags, version    12 u32 boot                28 u32 CRC-32 of header[0:28] + body
     2 u16 body length       16 u32 seq of the first
-    4 u16 record count      (6 u16 is zero)
+    4 u16 record count      (6 u16 is zero, and inside a log its own)
 
 Flag bit 0 says that the base is Unix ms; without it the base is monotonic ms of that boot. Bits 4
 to 7 hold the version, 1.
@@ -253,9 +253,9 @@ def skip(buf, pos):
 
 class Header:
     """What a chunk's header says: ``dated``, ``stream``, ``boot``, ``seq``, ``base`` (ms),
-    ``count`` and ``length`` (bytes of the body)."""
+    ``count``, ``length`` (bytes of the body) and ``mark`` (the u16 at 6)."""
 
-    def __init__(self, dated, stream, boot, seq, base, count, length):
+    def __init__(self, dated, stream, boot, seq, base, count, length, mark):
         self.dated = dated
         self.stream = stream
         self.boot = boot
@@ -263,12 +263,29 @@ class Header:
         self.base = base
         self.count = count
         self.length = length
+        self.mark = mark
+
+    def put(self, buf, pos):
+        """Write it at ``pos``, with the CRC that includes the body behind it."""
+        put_header(
+            buf,
+            pos,
+            self.dated,
+            self.stream,
+            self.boot,
+            self.seq,
+            self.base,
+            self.count,
+            self.length,
+            self.mark,
+        )
+        seal(buf, pos, self.length)
 
 
-def put_header(buf, pos, dated, stream, boot, seq, base, count, length):
+def put_header(buf, pos, dated, stream, boot, seq, base, count, length, mark=0):
     """Write a header at ``pos``, all but the CRC, which ``seal`` adds. Allocates nothing."""
     flags = VERSION | (DATED if dated else 0)
-    pack_into("<BBHHH", buf, pos, MAGIC, flags, length, count, 0)
+    pack_into("<BBHHH", buf, pos, MAGIC, flags, length, count, mark)
     pack_into("<IIIQ", buf, pos + 8, stream, boot, seq, base)
 
 
@@ -290,13 +307,13 @@ def parse_header(buf, pos=0):
     """
     if len(buf) - pos < HEADER_BYTES:
         raise RecordError("torn chunk")
-    magic, flags, length, count, _ = unpack_from("<BBHHH", buf, pos)
+    magic, flags, length, count, mark = unpack_from("<BBHHH", buf, pos)
     if magic != MAGIC or flags & 0xF0 != VERSION:
         raise RecordError("not a chunk of version 1")
     if len(buf) - pos < HEADER_BYTES + length:
         raise RecordError("torn chunk")
     stream, boot, seq, base = unpack_from("<IIIQ", buf, pos + 8)
-    return Header(bool(flags & DATED), stream, boot, seq, base, count, length)
+    return Header(bool(flags & DATED), stream, boot, seq, base, count, length, mark)
 
 
 def check(buf, pos, header):

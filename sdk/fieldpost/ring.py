@@ -13,7 +13,6 @@ from .record import (
     parse_header,
     put_header,
     read,
-    seal,
     skip,
     write,
 )
@@ -98,9 +97,19 @@ class Ring:
         return self._index + self._count
 
     @property
-    def oldest(self):
-        """Index of the oldest record kept; equals ``next`` when there is none."""
+    def ram_oldest(self):
+        """Index of the oldest record in RAM; equals ``next`` when there is none."""
         return self._first[self._tail] if self._used else self.next
+
+    @property
+    def oldest(self):
+        """Index of the oldest record kept."""
+        return self.ram_oldest
+
+    @property
+    def stored(self):
+        """Index before which no record is lost with the RAM: no cursor needs them any more."""
+        return self._floor()
 
     @property
     def next_seq(self):
@@ -193,14 +202,12 @@ class Ring:
 
     def frame(self, index):
         """``(buffer, start, first index, count, end)`` of the frame of ``index``, or None."""
-        if index < self.next:
-            for step in range(self._used - 1, -1, -1):
-                slot = (self._tail + step) % self.frames
-                first = self._first[slot]
-                if first <= index:
-                    count, end = self._extent(slot)
-                    return self.buf, slot * self.frame_bytes, first, count, end
-        return None
+        step = self._begun(index)
+        if not step or index >= self.next:
+            return None
+        slot = (self._tail + step - 1) % self.frames
+        count, end = self._extent(slot)
+        return self.buf, slot * self.frame_bytes, self._first[slot], count, end
 
     def elapsed(self, first):
         """ms from the base to the newest record of the open frame, if ``first`` is its first
@@ -212,7 +219,7 @@ class Ring:
     def bytes_from(self, index):
         """Bytes of the frames in RAM from that of ``index`` on, without their headers."""
         total = 0
-        for step in range(self._used):
+        for step in range(max(self._begun(index) - 1, 0), self._used):
             slot = (self._tail + step) % self.frames
             count, end = self._extent(slot)
             if self._first[slot] + count > index:
@@ -236,6 +243,17 @@ class Ring:
 
     def forget(self, name):
         """A reader is gone for good; a durable log removes its cursor."""
+
+    def _begun(self, index):
+        """Number of frames in RAM that begin at ``index`` or before."""
+        low, high = 0, self._used
+        while low < high:
+            middle = (low + high) // 2
+            if self._first[(self._tail + middle) % self.frames] <= index:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     def _extent(self, slot):
         if slot == self._slot:
@@ -272,7 +290,18 @@ class Ring:
         slot = (self._tail + self._used) % self.frames
         start = slot * self.frame_bytes
         dated = self._offset is not None
-        put_header(self.buf, start, dated, self.stream, self.boot, self.next_seq, self._base, 0, 0)
+        put_header(
+            self.buf,
+            start,
+            dated,
+            self.stream,
+            self.boot,
+            self.next_seq,
+            self._base,
+            0,
+            0,
+            self._index & 0xFFFF,
+        )
         self._used += 1
         self._slot = slot
         self._first[slot] = self._index
@@ -283,7 +312,7 @@ class Ring:
     def _make_room(self):
         if self.policy == REJECT_NEW:
             tail = self._tail
-            if self._first[tail] + self._counts[tail] > self._floor():
+            if self._first[tail] + self._counts[tail] > self.stored:
                 self.count_drop("rejected", 1)
                 return False
         self._drop_tail("overflow")
@@ -292,7 +321,7 @@ class Ring:
     def _drop_tail(self, reason):
         slot = self._tail
         count = self._counts[slot]
-        lost = min(count, self._first[slot] + count - self._floor())
+        lost = min(count, self._first[slot] + count - self.stored)
         self._tail = (slot + 1) % self.frames
         self._used -= 1
         if lost > 0:
@@ -366,33 +395,32 @@ class Reader:
         log, or when not even one fits: a frame always fits into its own size.
         """
         total = 0
-        stream = None
-        while total < max_records:
-            header = self.open()
-            if header is None or (total and header.stream != stream):
-                break
-            stream = header.stream
+        header = self.open()
+        while header and total < max_records:
             source = self._pos
             body = pos + HEADER_BYTES
             if not self._advance(header, max_records - total, end - body):
                 break
             stop = body + header.length
             out[body:stop] = memoryview(self._buf)[source : source + header.length]
-            put_header(
-                out,
-                pos,
-                header.dated,
-                stream,
-                header.boot,
-                header.seq,
-                header.base,
-                header.count,
-                header.length,
-            )
-            seal(out, pos, header.length)
+            header.mark = 0
+            header.put(out, pos)
             total += header.count
             pos = stop
+            header = self.follow(header) if total < max_records else None
         return total, pos
+
+    def follow(self, header):
+        """Like ``open``, but None unless the very next record, of the same stream, is there.
+
+        A batch names its first record only: what is behind a gap goes into another one.
+        """
+        index, skipped = self.index, self.skipped
+        found = self.open()
+        if self.index != index:
+            self.index, self.skipped = index, skipped
+            return None
+        return found if found and found.stream == header.stream else None
 
     def bytes_ahead(self):
         """Packed bytes from here to the end of the log, as far as they are in RAM."""
