@@ -44,14 +44,20 @@ class Device:
                 await sleep_ms(max(wait, 0))
         finally:
             self._started = False
-            await self.driver.stop()
+            await wait_for_ms(self.driver.stop(), self.timeout_ms)
 
     async def write(self, point, value):
         """Set a point through the driver, under the device's deadline. Raises DriverError."""
+        if not self._started:
+            raise DriverError("not started")
         try:
             await wait_for_ms(self.driver.write(point, value), self.timeout_ms)
+        except DriverError:
+            raise
         except TimeoutError:
             raise DriverError("timeout") from None
+        except Exception as error:
+            raise self._bug(error) from None
 
     def _pause_ms(self):
         if not self._misses:
@@ -67,10 +73,13 @@ class Device:
             self._down(str(error))
         except Exception as error:
             # A driver with a bug is isolated like a device that does not answer.
-            self.bus.emit(ERROR, self.id, error)
-            self._down("driver error: %r" % error)
+            self._down(str(self._bug(error)))
         else:
             self._up()
+
+    def _bug(self, error):
+        self.bus.emit(ERROR, self.id, error)
+        return DriverError("driver error: %r" % error)
 
     async def _read(self):
         if not self._started:
