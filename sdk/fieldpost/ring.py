@@ -142,6 +142,8 @@ class Ring:
                     return False
                 delta = ticks_diff(ticks, self._base_ticks)
         except RecordError:
+            if not self._count:
+                self.close_frame()
             self.count_drop("invalid", 1)
             return False
         self._pos = pos

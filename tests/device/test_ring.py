@@ -281,6 +281,17 @@ def test_first_record_refused_then_time_passes():
     assert numbers(ring) == list(range(ring.oldest, 63))
 
 
+def test_value_refused_at_the_start_of_a_frame_leaves_times_right():
+    ring, ticks, _ = make(frames=16)
+    for _ in range(60):
+        ring.append(1, 5)
+        ticks.advance(10)
+        ring.append(1, 2**64)
+        ticks.advance(10)
+    assert ring.dropped == {"invalid": 60}
+    assert times(taken(Reader(ring, 0))) == list(range(0, 1200, 20))
+
+
 # -- policies
 
 
