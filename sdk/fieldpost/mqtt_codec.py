@@ -46,7 +46,7 @@ class _Memory:
         start = self._at
         end = self._at = start + n
         beyond = end - len(self._data)
-        if n < 0 or (beyond > 0 and beyond != self.beyond):
+        if beyond > 0 and beyond != self.beyond:
             raise LinkError("protocol")
         return self._data[start:end]
 

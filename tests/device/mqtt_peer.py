@@ -35,7 +35,7 @@ def raises(kind, function, *args):
     raise AssertionError("%s was not raised" % kind.__name__)
 
 
-async def until(condition, timeout_ms=3000):
+async def until(condition, timeout_ms=5000):
     """Wait for ``condition()`` to hold."""
     start = ticks_ms()
     while not condition():

@@ -4,7 +4,7 @@ import asyncio
 
 from mqtt_peer import Peer, Running, payloads, pids, until, up
 
-from fieldpost.compat import sleep_ms, ticks_diff, ticks_ms, wait_for_ms
+from fieldpost.compat import sleep_ms, ticks_add, ticks_diff, ticks_ms, wait_for_ms
 
 NEEDS = "socket"
 
@@ -54,7 +54,7 @@ async def test_silent_before_puback():
         peer.silent = True
         assert link.publish("t", "x", 1)
         start = ticks_ms()
-        await until(lambda: not link.connected)
+        await until(lambda: link.counters["disconnects"] == 1)
         assert 290 <= ticks_diff(ticks_ms(), start) < 1000
         assert link.reason == "timeout" and link.inflight == 1
         peer.silent = False
@@ -65,7 +65,8 @@ async def test_silent_before_puback():
 
 
 async def test_everything_but_puback():
-    async with Peer() as peer, Running(peer, timeout_ms=100) as link:
+    """Other packets put the deadline off, but not for ever."""
+    async with Peer() as peer, Running(peer, backoff_min_ms=2000, backoff_max_ms=2000) as link:
         await up(link)
         peer.ack = False
         assert link.publish("t", "x", 1)
@@ -73,8 +74,8 @@ async def test_everything_but_puback():
         while link.connected:
             await peer.send(b"\x30\x03\x00\x01t")
             await sleep_ms(20)
-            assert ticks_diff(ticks_ms(), start) < 2000
-        assert ticks_diff(ticks_ms(), start) > 390
+            assert ticks_diff(ticks_ms(), start) < 2500
+        assert ticks_diff(ticks_ms(), start) >= 1200
         assert link.reason == "timeout"
 
 
@@ -86,24 +87,31 @@ async def test_no_suback():
         await until(lambda: link.reason == "timeout")
 
 
+async def idle_for(link, ms):
+    """Let a connected link believe that nothing came or went for so long."""
+    await up(link)
+    await sleep_ms(20)
+    link._read_at = link._write_at = ticks_add(ticks_ms(), -ms)
+
+
 async def test_no_pingresp():
-    async with Peer() as peer, Running(peer, keepalive_s=1) as link:
-        await up(link)
+    async with Peer() as peer, Running(peer, keepalive_s=2) as link:
         peer.pong = False
+        await idle_for(link, 1800)
         start = ticks_ms()
-        await until(lambda: not link.connected)
-        assert 900 <= ticks_diff(ticks_ms(), start) < 1600
+        await until(lambda: link.counters["disconnects"] == 1)
+        assert 290 <= ticks_diff(ticks_ms(), start) < 1000
         assert link.reason == "timeout" and len(peer.of(0xC0)) == 1
 
 
 async def test_silence_of_one_and_a_half_keepalive():
     """The answer to a ping may take ``timeout_ms``, but not past this."""
-    async with Peer() as peer, Running(peer, keepalive_s=1, timeout_ms=5000) as link:
-        await up(link)
+    async with Peer() as peer, Running(peer, keepalive_s=2, timeout_ms=5000) as link:
         peer.pong = False
+        await idle_for(link, 2400)
         start = ticks_ms()
-        await until(lambda: not link.connected)
-        assert 1400 <= ticks_diff(ticks_ms(), start) < 2200
+        await until(lambda: link.counters["disconnects"] == 1)
+        assert 400 <= ticks_diff(ticks_ms(), start) < 1700
 
 
 async def test_pings_keep_an_idle_link_up():
@@ -114,11 +122,22 @@ async def test_pings_keep_an_idle_link_up():
         assert len(peer.of(0xC0)) >= 2
 
 
-async def test_pings_although_it_sends_because_nothing_answers_qos_0():
-    async with Peer() as peer, Running(peer, keepalive_s=1) as link:
-        await up(link)
-        for _ in range(40):
+async def test_pings_although_it_sends():
+    """QoS 0 has no answers: without a ping nothing would tell that the broker is gone."""
+    async with Peer() as peer, Running(peer, keepalive_s=2) as link:
+        await idle_for(link, 1800)
+        for _ in range(20):
             assert link.publish("t", "x", 0)
+            await sleep_ms(30)
+        assert peer.of(0xC0) and link.connected
+
+
+async def test_pings_although_it_receives():
+    """The broker closes on a client that sends nothing."""
+    async with Peer() as peer, Running(peer, keepalive_s=2) as link:
+        await idle_for(link, 1800)
+        for _ in range(20):
+            await peer.send(b"\x30\x03\x00\x01t")
             await sleep_ms(30)
         assert peer.of(0xC0) and link.connected
 
@@ -222,7 +241,7 @@ async def test_with_a_session_only_what_changed_is_asked():
         await until(lambda: [s[0] for s in link._subscriptions] == [-1, -1, -1])
         peer.silent = True
         await peer.drop()
-        await until(lambda: not link.connected)
+        await until(lambda: link.counters["disconnects"] == 1)
         link.unsubscribe("b")
         link.subscribe("d")
         peer.session = 1
@@ -302,6 +321,21 @@ async def test_backoff_grows_and_is_limited():
             assert least <= gap < 2 * least + 150, gaps
 
 
+async def test_backoff_starts_again_after_a_connection_that_lasted():
+    async with Peer() as peer:
+        running = Running(peer, backoff_min_ms=20, backoff_max_ms=5000, timeout_ms=100)
+        gaps = []
+        async with running as link:
+            for number, lasting in enumerate((0, 0, 0, 0, 300, 0)):
+                start = ticks_ms()
+                await until(lambda: link.counters["connects"] == number + 1)  # noqa: B023
+                gaps.append(ticks_diff(ticks_ms(), start))
+                await sleep_ms(lasting)
+                await peer.drop()
+                await until(lambda: link.counters["disconnects"] > number)  # noqa: B023
+        assert gaps[4] >= 80 and gaps[5] < 80, gaps
+
+
 async def test_events_tell_ups_and_downs_once():
     async with Peer() as peer:
         running = Running(peer)
@@ -332,6 +366,15 @@ async def test_ready_wakes_when_the_link_goes_down():
         await sleep_ms(20)
         await peer.drop()
         assert await wait_for_ms(waiting, 1000) is False
+
+
+async def test_ready_wakes_when_the_link_comes_up():
+    async with Peer() as peer:
+        running = Running(peer)
+        waiting = asyncio.create_task(running.link.ready(1))
+        await sleep_ms(10)
+        async with running:
+            assert await wait_for_ms(waiting, 1000) is True
 
 
 async def test_cancel_closes_the_socket():

@@ -245,6 +245,9 @@ async def test_reconfigure_ends_a_pause():
             await sleep_ms(20)
             assert link.reconfigure(dict(link.config, port=peer.port))
             await until(lambda: link.connected, 1000)
+        link._fault = "reconfigured"
+        link._lost.set()
+        assert await link._pause(5000) == 0, "the next pause is the shortest again"
 
 
 async def test_several_links():
