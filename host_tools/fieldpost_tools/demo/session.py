@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
+from fieldpost import plan
 from fieldpost_tools import build, data, romfs
 from fieldpost_tools.collect import Collector
 from fieldpost_tools.demo import audit, site
@@ -107,6 +108,9 @@ class _Session:
         config = site.configuration(self._broker, plant)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         (flash / "config.json").write_text(text, encoding="utf-8")
+        # Validated here; the node finds the result and is spared the schema.
+        (flash / "data").mkdir(exist_ok=True)
+        plan.load(str(flash / "config.json"), str(flash / "data"))
         self._store = _WatchedStore(self._folder / DATABASE, self._picture.committed)
         self._parts.enter_context(self._store)
         url = f"mqtt://{self._broker.host}:{self._broker.port}"

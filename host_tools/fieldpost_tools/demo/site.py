@@ -5,7 +5,7 @@ from fieldpost_tools.sim.modbus_server import ahu_device
 NODE = "demo"
 SUBSCRIBER = "collector"
 #: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
-HEAP = "192k"
+HEAP = "176k"
 #: Device and point whose values are 0, 1, 2 …, each of them recorded.
 COUNTER = ("made-up", "counter")
 #: Device and point that tell how much of the heap is free.
@@ -41,6 +41,7 @@ def configuration(broker, plant):
             {
                 "id": "default",
                 "ring_bytes": 8192,
+                "store": {"disk": False},
                 # Small batches, so that a backlog drains without a heap full of messages. The
                 # broker comes back without a memory: what was lost in it is soon sent again.
                 "flush": {"maxBytes": 1024, "parallel": 4, "ackTimeout": 1000},
