@@ -54,8 +54,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 servers:
-	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null || \
-		$(call apt,mosquitto) || $(call need,mosquitto)
+	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null || \
+		$(call apt,mosquitto mosquitto-clients) || $(call need,mosquitto)
 
 $(PY):
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.10 to 3.14 found; set PYTHON=" >&2; exit 1; }
