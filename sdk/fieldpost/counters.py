@@ -5,12 +5,11 @@ the other one. What is on flash is the first number not yet reserved: a few are 
 time, a restart skips what is left of them.
 """
 
-import json
-import os
+import random
 
-from .compat import crc32
+from .smallfile import load, make_folder, seal  # noqa: F401 – the node makes its folder, too
 
-_FILES = ("counters.0", "counters.1")
+_FILES = ("/counters.0", "/counters.1")
 #: A gap over what a lost newer file could have reserved.
 _RESCUE = 1000
 
@@ -28,6 +27,7 @@ class Counters:
     def __init__(self, folder):
         self._folder = folder
         self._serial = 0
+        self._start = 1
         self._reserved = {}
         self._next = {}
         self.degraded = None
@@ -35,62 +35,58 @@ class Counters:
 
     def take(self, name):
         """The next number of the counter ``name``; it is persisted as used before it returns."""
-        number = self._next.get(name) or self._reserved.get(name, self._start)
+        number = self._number(name)
         if number >= self._reserved.get(name, self._start):
             self._reserved[name] = number + self.RESERVE
             self._save()
+            if not self._reserved:
+                # It could not be saved, and may have been given before.
+                number = self._number(name)
         self._next[name] = number + 1
         return number
 
+    def _number(self, name):
+        return self._next.get(name) or self._reserved.get(name, self._start)
+
     def _load(self):
         copies = []
-        lost = False
+        damaged = False
         for name in _FILES:
             try:
-                with open(self._folder + "/" + name) as file:
-                    text = file.read(1024)
-            except OSError:
-                continue
-            crc, _, body = text.partition(" ")
-            if crc == "%08x" % crc32(body.encode()):
-                copies.append(json.loads(body))
-            else:
-                lost = True
-        self._start = 1
+                copy = load(self._folder + name)
+                if copy:
+                    copies.append(copy)
+            except ValueError:
+                damaged = True
         if copies:
             newest = max(copies, key=lambda copy: copy[0])
-            self._serial = newest[0]
-            # The copy that is lost may have been the newer one, with one reservation more.
-            margin = _RESCUE if lost else 0
-            self._reserved = {name: newest[1][name] + margin for name in newest[1]}
-        elif lost:
+            self._serial, self._start, self._reserved = newest
+            if len(copies) == 1:
+                self._rescue()
+        elif damaged:
             self._degrade("counter files damaged")
+
+    def _rescue(self):
+        """The copy that is lost may have been the newer one, with one reservation more."""
+        self._start += _RESCUE
+        for name in self._reserved:
+            self._reserved[name] += _RESCUE
+        # Into both files: from the old one alone, the same numbers would be rescued again.
+        self._save()
+        self._save()
 
     def _save(self):
         self._serial += 1
-        body = json.dumps([self._serial, self._reserved])
-        path = self._folder + "/" + _FILES[self._serial & 1]
         try:
-            with open(path, "w") as file:
-                file.write("%08x %s" % (crc32(body.encode()), body))
+            with open(self._folder + _FILES[self._serial & 1], "w") as file:
+                file.write(seal([self._serial, self._start, self._reserved]))
         except OSError as error:
             if not self.degraded:
                 self._degrade(str(error))
+            self._reserved = {}
 
     def _degrade(self, reason):
         self.degraded = reason
-        self._start = int.from_bytes(os.urandom(4), "little") >> 1 | 1
+        self._start = random.getrandbits(30) << 1 | 1
         self._reserved = {}
         self._next = {}
-
-
-def make_folder(path):
-    """Make a folder and those above it; existing ones are fine."""
-    made = ""
-    for part in path.split("/"):
-        made += part + "/"
-        try:
-            os.mkdir(made[:-1] or "/")
-        except OSError:
-            # It exists; a folder that really cannot be made shows when it is written to.
-            continue
