@@ -214,6 +214,8 @@ RESULT = {
     "csv_rows": 500,
     "points": 22,
     "counter_holes": 0,
+    "node_errors": 2,
+    "node_restarts": 1,
     "heap": "160k",
     "heap_free": [15000, 15000, 14000],
 }
@@ -223,6 +225,7 @@ def test_the_account_says_plainly_whether_all_is_well():
     good = "\n".join(view.summary(RESULT))
     assert "every one is in the database exactly once" in good
     assert "!" not in good
+    assert "met 2 errors and restarted 1 tasks" in good
     bad = view.summary({**RESULT, "lost": 7, "problems": ["7 records are lost"]})
     assert "NOT all is well" in bad[0]
     assert bad[1] == "  ! 7 records are lost"
