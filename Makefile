@@ -11,7 +11,7 @@ BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
 # Every file that runs on MicroPython.
-DEVICE := sdk firmware tests/device host_tools/fieldpost_tools/sim/machine.py
+DEVICE := sdk firmware tests/device tests/benchmarks/device host_tools/fieldpost_tools/sim/machine.py
 WASM   := @micropython/micropython-webassembly-pyscript@1.28.0-6
 
 # The MicroPython wheel exists for CPython 3.10 to 3.14.
