@@ -160,7 +160,8 @@ def summary(result):
         f"  {result['redelivered']} records came twice and were stored once",
         f"  CSV: {result['csv_rows']} rows of {result['points']} points, read back and counted;"
         f" the counter's values have {result['counter_holes']} holes",
-        f"  the node met {result['node_errors']} errors and restarted {result['node_restarts']} tasks",
+        f"  the node met {result['node_errors']} errors and restarted"
+        f" {result['node_restarts']} tasks",
         f"  heap of {result['heap']}: free after collection, by thirds of the run: "
         + ", ".join(f"{free / 1024:.1f}" for free in result["heap_free"])
         + " KiB",
