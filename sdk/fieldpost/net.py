@@ -93,7 +93,8 @@ class Stream:
                 raise
         await _writable(sock)
         poll = select.poll()
-        poll.register(sock, select.POLLOUT)
+        # An ESP32 tells of an error only when asked.
+        poll.register(sock, select.POLLOUT | select.POLLERR | select.POLLHUP)
         for _, flags in poll.poll(0):
             if flags != select.POLLOUT:
                 sock.read(1)  # raises what connect met

@@ -135,7 +135,12 @@ async def test_read_deadline_closes():
 
 
 async def test_write_deadline():
-    async with Server(lambda reader, writer: sleep_ms(3000)) as server:
+    over = asyncio.Event()
+
+    async def stuck(reader, writer):
+        await over.wait()
+
+    async with Server(stuck) as server:
         stream = await open_stream(HOST, server.port, 1000)
         data = bytes(50000)
 
@@ -144,6 +149,7 @@ async def test_write_deadline():
                 await stream.write(data, 100)
 
         assert await wait_for_ms(reason(fill()), 2500) == "timeout"
+        over.set()
 
 
 async def test_refused_and_unknown():

@@ -17,13 +17,17 @@ async def outcome(config):
     messages = []
     link = Link(config, None, lambda *message: messages.append(message))
     link.subscribe(config["client_id"])
-    link.publish(config["client_id"], "echo", 1)
+    # Longer than one read and one write of the link.
+    payload = bytes(range(256)) * 12
+    link.publish(config["client_id"], payload, 1)
     task = asyncio.create_task(link.run())
     while not messages and link.reason is None:
         await sleep_ms(5)
     reason = link.reason
     task.cancel()
     await sleep_ms(5)
+    if messages and messages[0][1] != payload:
+        return "damaged"
     return reason or "up"
 
 
