@@ -7,11 +7,10 @@ which would cost more memory than the parts made from it; the plan's digests rem
 import json
 
 
-def build(node, plan):
-    """Make everything that the plan asks for; the big buffers first, while the heap is whole."""
+def build(node, head, devices):
+    """Make everything that a plan asks for; the big buffers first, while the heap is whole."""
     from .outlet import HEAD_BYTES, Outlet
 
-    head = plan.head
     sizes = [row["flush"]["maxBytes"] for row in head["subscriptions"]]
     sizes += [row["frame_bytes"] + HEAD_BYTES for row in head["subscriptions"]]
     node.outlet = Outlet(node.prefix, node.links, max(sizes))
@@ -23,7 +22,7 @@ def build(node, plan):
         add_subscriber(node, row)
     configure_publisher(node, head["publish"])
     rules = {}
-    for row, watch in plan.devices():
+    for row, watch in devices:
         add_device(node, row)
         watch_points(node, watch, rules)
     node.digests = head["digests"]
@@ -63,9 +62,11 @@ def add_device(node, row):
     from .point import Point, Settings
 
     points = []
+    units = {}
     shared = row.pop("shared")
     for id, name, unit, own in row.pop("points"):
-        point = Point(id, row["id"], name, unit, Settings(own, shared))
+        config = Settings(own, shared) if own else shared
+        point = Point(id, row["id"], name, units.setdefault(unit, unit), config)
         point.bus = node.bus
         node.points[point.id] = point
         points.append(point)

@@ -38,7 +38,10 @@ class Node:
         make_folder(folder)
         made = plan.load(config, folder)
         unload("fieldpost.plan")
-        self.settings = made.head["settings"]
+        for name in made.modules:
+            __import__("fieldpost." + name)
+        head = made.head()
+        self.settings = head["settings"]
         self.name = self.settings["node"]
         self.prefix = "fieldpost/nodes/" + self.name
         self.folder = folder
@@ -60,7 +63,7 @@ class Node:
         self._state_sent = None
         from . import build
 
-        build.build(self, made)
+        build.build(self, head, made.devices())
         unload("fieldpost.build")
         for kind, handler in (
             (LINK_UP, self._on_link_up),

@@ -2,8 +2,9 @@
 
 Validating takes several times the memory of what results, so it is done once for each
 configuration, here or already on the host, and its result is kept beside the node's state. The
-file ``config.plan`` has a line for the node and one for each device, each JSON behind its CRC;
-the first names the version of the SDK and the CRC of the configuration file it was made from.
+file ``config.plan`` has a line that says what it was made from (version of the SDK, CRC of the
+configuration file) and which modules it needs, one for the node and one for each device, each
+JSON behind its CRC.
 """
 
 import json
@@ -26,17 +27,27 @@ _SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
 class Plan:
     """What a node is built from.
 
-    ``head`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
+    ``modules`` are names in the SDK. To import them before the rest is read saves much memory:
+    a text that a module has anyway is not kept once more for each row it is in. ``head()`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
     ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
     to tell what a new configuration changes. ``devices()`` yields ``(row, watch)`` one at a time;
     ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
     ``[id, name, unit, own]``; ``own`` holds the driver's keys that differ from ``shared``.
     """
 
-    def __init__(self, head, devices=None, path=None):
-        self.head = head
+    def __init__(self, modules, head=None, devices=None, path=None):
+        self.modules = modules
+        self._head = head
         self._devices = devices
         self._path = path
+
+    def head(self):
+        """What does not belong to a device. ValueError if the file is damaged."""
+        if self._path is None:
+            return self._head
+        with open(self._path) as file:
+            file.readline()
+            return _unseal(file.readline())
 
     def devices(self):
         """Yield the devices; those of a file are read one by one. ValueError if it is damaged."""
@@ -45,8 +56,9 @@ class Plan:
             return
         with open(self._path) as file:
             file.readline()
+            file.readline()
             for line in file:
-                yield unseal(line.rstrip())
+                yield _unseal(line)
                 tidy()
 
 
@@ -59,19 +71,18 @@ def load(config, folder):
     """
     if not isinstance(config, str):
         return _make(config)
-    crc = _crc_of(config)
+    made = [__version__, _crc_of(config)]
     path = folder + _FILE
-    head = _head(path)
-    if head and head["made"] == [__version__, crc]:
-        return Plan(head, path=path)
-    with open(config) as file:
-        plan = _make(json.load(file))
-    plan.head["made"] = [__version__, crc]
-    try:
-        _save(path, plan)
-    except OSError:
-        return plan
-    return Plan(plan.head, path=path)
+    origin = _origin(path)
+    if origin is None or origin["made"] != made:
+        with open(config) as file:
+            plan = _make(json.load(file))
+        try:
+            _save(path, plan, made)
+        except OSError:
+            return plan
+        origin = {"modules": plan.modules}
+    return Plan(origin["modules"], path=path)
 
 
 def _make(config):
@@ -84,7 +95,18 @@ def _make(config):
     devices = _watches(config)
     unload("fieldpost.config")
     unload("fieldpost.topics")
-    return Plan(head, devices)
+    return Plan(_modules(config), head, devices)
+
+
+def _modules(config):
+    names = {"acquisition", "device", "outlet", "point", "subscription"}
+    names.update("drivers." + row["driver"] for row in config["devices"])
+    names.update("log" if row["store"]["disk"] else "ring" for row in config["subscriptions"])
+    if config["mqtt"]:
+        names.add("mqtt")
+    if any(config["publish"].values()):
+        names.add("publisher")
+    return sorted(names)
 
 
 def _watches(config):
@@ -148,17 +170,22 @@ def _crc_of(path):
             crc = crc32(data, crc)
 
 
-def _head(path):
+def _unseal(line):
+    return unseal(line.rstrip())
+
+
+def _origin(path):
     try:
         with open(path) as file:
-            return unseal(file.readline().rstrip())
+            return _unseal(file.readline())
     except (OSError, ValueError):
         return None
 
 
-def _save(path, plan):
+def _save(path, plan, made):
     with open(path + "~", "w") as file:
-        file.write(seal(plan.head) + "\n")
+        file.write(seal({"made": made, "modules": plan.modules}) + "\n")
+        file.write(seal(plan.head()) + "\n")
         for device in plan.devices():
             file.write(seal(device) + "\n")
             tidy()

@@ -26,8 +26,6 @@ class Point:
 
     def __init__(self, id, device, name, unit="", config=None):
         self.id = id
-        self.device = device
-        self.name = name
         self.key = device + "/" + name
         self.unit = unit
         self.config = config or {}
@@ -38,6 +36,16 @@ class Point:
         self.bus = None
         #: Callables ``(point)`` that decide whether to record; one a subscription.
         self.triggers = ()
+
+    @property
+    def device(self):
+        """Id of its device."""
+        return self.key.partition("/")[0]
+
+    @property
+    def name(self):
+        """Its name in the device."""
+        return self.key.partition("/")[2]
 
     def update(self, value, text=None):
         """Take a fresh good value from the driver; records and events follow from it."""

@@ -18,7 +18,7 @@ async def apply(node, config):
     as well for what only a restart can change: the node's name, the shape of a log.
     """
     made = plan.load(config, node.folder)
-    head = made.head
+    head = made.head()
     digests = head["digests"]
     _check_fixed(node, head)
     changes = {kind: _differences(node.digests[kind], digests[kind]) for kind in digests}
