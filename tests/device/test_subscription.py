@@ -883,3 +883,27 @@ def test_messages_of_both_formats_carry_the_same():
         flush = flush_of(flow.link.sent[0])
         made.append([flush[key] for key in ("flush", "stream", "seq", "skipped", "value")])
     assert made[0] == made[1]
+
+
+# -- memory running out
+
+
+def test_a_flush_that_fails_while_it_is_made_is_made_again():
+    for place in ("publish", "flush"):
+        flow, subscriber = make()
+        flow.append(1, 2, 3)
+        publish = flow.link.publish
+
+        def fail(*_args, **_keys):
+            raise MemoryError
+
+        if place == "publish":
+            flow.link.publish = fail
+        else:
+            subscriber.outlet.send = fail
+        refused(MemoryError, subscriber.step)
+        assert subscriber.inflight == []
+        flow.link.publish = publish
+        if place == "flush":
+            del subscriber.outlet.send
+        assert sent(flow, subscriber) == [[1, 2, 3]]
