@@ -38,7 +38,8 @@ def value_type(value):
 
 
 class Publisher:
-    """Connects a bus to links. ``published`` and ``dropped`` (no link, no room) count messages."""
+    """Connects a bus to links. ``published`` and ``dropped`` count messages; those are dropped for
+    which a link is down or full, and which have no topic."""
 
     def __init__(self, node, bus, clock, links):
         self.node = node
@@ -90,7 +91,8 @@ class Publisher:
             "timestamp_ms": self.clock.unix_ms(),
         }
         names = {"device_key": key, "device_id": key, "protocol": protocol}
-        self._publish("status", key, names, json.dumps(body))
+        # The filter "ahu-1/" selects all of a device.
+        self._publish("status", key + "/", names, json.dumps(body))
 
     def _publish(self, name, key, names, payload):
         names["node"] = self.node
@@ -103,7 +105,8 @@ class Publisher:
                     self._send(link, topic, payload, pattern)
 
     def _send(self, link, topic, payload, pattern):
-        if link.publish(topic, payload, pattern["qos"], pattern["retain"]):
+        # A pattern of nothing but variables that this event has not makes no topic.
+        if topic and link.publish(topic, payload, pattern["qos"], pattern["retain"]):
             self.published += 1
         else:
             self.dropped += 1
