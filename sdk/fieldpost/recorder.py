@@ -4,10 +4,12 @@ Reads are decided at once, in ``Watch.__call__``. What time decides (aligned int
 time parts of ``on_cov``) is decided in one task that sleeps until the next moment.
 """
 
-from .compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, ticks_ms, wait_for_ms
+from .compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, wait_for_ms
 
 #: The task looks at least this often, which also carries the triggers past the tick wrap.
 _LONGEST_MS = const(3600000)
+#: What NTP corrects from one answer to the next: no moment is repeated or left out for it.
+_SMALL_STEP_MS = const(2000)
 
 
 class Watch:
@@ -53,7 +55,8 @@ class Recorder:
         self._paced = []
         #: [rule, its watches, due as clock ms] of every rule with wall-clock terms.
         self._timed = []
-        self._wake = ticks_ms()
+        self._wake = clock.ticks()
+        self._offset = clock.offset_ms
         self._event = asyncio.Event()
         clock.on_change.append(self._reschedule)
 
@@ -105,7 +108,7 @@ class Recorder:
 
     def step(self):
         """Record what time asks for; returns ms until the next moment."""
-        ticks = ticks_ms()
+        ticks = self.clock.ticks()
         wait = _LONGEST_MS
         for watch in self._paced:
             wait = min(wait, watch.tend(ticks))
@@ -126,6 +129,8 @@ class Recorder:
         return min(due - now, _LONGEST_MS)
 
     def _reschedule(self):
-        for entry in self._timed:
-            entry[2] = 0
+        before, self._offset = self._offset, self.clock.offset_ms
+        if before is None or abs(self._offset - before) > _SMALL_STEP_MS:
+            for entry in self._timed:
+                entry[2] = 0
         self._event.set()
