@@ -229,7 +229,7 @@ class RingAgainstList(RuleBasedStateMachine):
     def pack(self, which, limit, room):
         cursor = self.cursors[which % len(self.cursors)]
         reader = cursor.reader
-        index = self.step_over(cursor) if limit else reader.index
+        index = self.step_over(cursor)
         ahead = self.ring.next - index
         out = bytearray(room + 9)
         count, end = reader.pack(out, 9, 9 + room, limit)
