@@ -6,7 +6,9 @@ randomised test of the promise.
 
 from core_kit import UNIX_MS, refused
 from flow_kit import STREAM, Flow, flush_of, values
+from patch_kit import Patch
 
+from fieldpost import outlet
 from fieldpost.acquisition import compile
 from fieldpost.compat import asyncio, sleep_ms, wait_for_ms
 from fieldpost.events import RECORDS_DROPPED
@@ -906,4 +908,22 @@ def test_a_flush_that_fails_while_it_is_made_is_made_again():
         flow.link.publish = publish
         if place == "flush":
             del subscriber.outlet.send
+        assert sent(flow, subscriber) == [[1, 2, 3]]
+
+
+def test_a_batch_that_fails_while_it_is_sent_again_stays_whole():
+    for form in ("json", "packed"):
+        flow, subscriber = make(subscriber={"format": form}, ackTimeout=1000)
+        flow.append(1, 2, 3)
+        assert sent(flow, subscriber) == [[1, 2, 3]]
+        flow.pass_ms(1000)
+
+        def fail(value, *_):
+            if value != 1:  # the second record, or the head of a packed flush
+                raise MemoryError
+            return "1"
+
+        with Patch(outlet, json_value=fail, pack_into=fail):
+            refused(MemoryError, subscriber.step)
+        flow.pass_ms(2000)
         assert sent(flow, subscriber) == [[1, 2, 3]]
