@@ -23,6 +23,8 @@ def parse(reply, nonce):
     if reply[0] >> 6 == 3 or not 1 <= reply[1] <= 15:
         raise LinkError("ntp: server not synchronised")
     seconds, fraction = unpack_from("!II", reply, 40)
+    if not (seconds or fraction):
+        raise LinkError("ntp: no time")
     if not seconds & 0x80000000:
         seconds += 1 << 32
     return (seconds - _TO_UNIX_S) * 1000 + (fraction * 1000 >> 32)
@@ -37,7 +39,7 @@ async def query(host, port=123, timeout_ms=3000):
     request = b"\x23" + bytes(39) + nonce
     sock = None
     try:
-        address = socket.getaddrinfo(host, port)[0][-1]
+        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_DGRAM)[0][-1]
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sock.setblocking(False)
         started = ticks_ms()
@@ -45,9 +47,10 @@ async def query(host, port=123, timeout_ms=3000):
         while ticks_diff(ticks_ms(), started) < timeout_ms:
             await sleep_ms(_POLL_MS)
             reply = _receive(sock)
-            if reply:
+            # Anything else is late, or not from the server: it is still awaited.
+            if len(reply) >= 48 and reply[24:32] == nonce:
                 return parse(reply, nonce) + ticks_diff(ticks_ms(), started) // 2
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that cannot be one
         raise LinkError("ntp: %s" % error) from None
     finally:
         if sock:
@@ -60,7 +63,7 @@ def _receive(sock):
         return sock.recv(64)
     except OSError:
         # Nothing has arrived; a real error ends in the caller's timeout.
-        return None
+        return b""
 
 
 async def keep(clock, servers, interval_ms, task):
