@@ -8,6 +8,7 @@ CPython the modules that ``umqtt.simple`` 1.3 imports by their MicroPython names
 import asyncio
 import binascii
 import gc
+import os
 import sys
 import time
 
@@ -31,6 +32,11 @@ if MICROPYTHON:
     wait_for_ms = asyncio.wait_for_ms
     print_exception = sys.print_exception
     tidy = gc.collect
+
+    def names(folder):
+        """Names in a folder, not all at once. To be exhausted: littlefs keeps the folder open."""
+        for entry in os.ilistdir(folder):
+            yield entry[0]
 
 else:
     import socket
@@ -69,6 +75,8 @@ else:
         # wait_for of Python 3.11 swallows a cancellation that comes with the result.
         async with asyncio.timeout(ms / 1000):
             return await awaitable
+
+    names = os.listdir
 
     def tidy():
         """Collect garbage where a heap can fragment, which is on MicroPython only."""

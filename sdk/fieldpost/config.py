@@ -136,6 +136,7 @@ SCHEMA = {
         "maxDelay": "int 0..86400000 = 1000",
         "parallel": "int 1..100 = 20",
         "ackTimeout": "int 100..3600000 = 10000",
+        "catchUp": "int 0..60000 = 10",
     },
     "subscriber": {
         "subscriber": "id 1..64",

@@ -8,102 +8,147 @@ see one log: what is older than the ring comes from flash, one segment at a time
 mode     what is written to flash
 ======== ======================================================================================
 RAM      nothing
-EXTENDED full frames, while more than ``onEntries`` records are unacknowledged
-FILE     everything, at the latest ``maxLatency`` ms after it was acquired
+EXTENDED whole segments, while more than ``onEntries`` records are unacknowledged
+FILE     whole segments, and everything at the latest ``maxLatency`` ms after it was acquired
 ======== ======================================================================================
 
-FILE is entered after ``onAckTimeouts`` consecutive ack timeouts of a reader, when the ring fills
-up (``onRamOverflow``), and when a reader was paused longer than ``onPause`` ms; a ``durable`` log
-never leaves it. When every segment has been acknowledged and deleted, the log is back in RAM.
+FILE is entered after ``onAckTimeouts`` consecutive ack timeouts of a reader, when three quarters
+of the ring are neither stored nor acknowledged (``onRamOverflow``), and when a reader with records
+to come was paused longer than ``onPause`` ms; a ``durable`` log never leaves it. The others are
+back in RAM when every segment has been acknowledged and deleted.
+
+A segment that is written early, because of ``maxLatency``, is written anew with what follows
+until it is full, as long as its first frame is in RAM: a slow log does not fill the flash with
+tiny files.
 """
 
-import os
-from array import array
-
 from . import segment, smallfile
-from .compat import const, ticks_diff
-from .record import HEADER_BYTES, parse_header, put_header, seal
-from .ring import REJECT_NEW, Reader, Ring
+from .compat import const, names, ticks_diff
+from .record import HEADER_BYTES, parse_header
+from .replay import LogReader, Segment
+from .ring import MAX_AGE, REJECT_NEW, Ring
 
 RAM = "RAM"
 EXTENDED = "EXTENDED"
 FILE = "FILE"
 
+_CURSOR = ".cur"
 _OFFSETS = "/offsets"
-#: Boots whose clock is remembered, for records stored before it was set: littlefs inlines these.
-_BOOTS = const(4)
-#: Damaged segments hold at most a record each so many bytes.
-_RECORD_BYTES = const(4)
+#: Boots whose clock is remembered, for records stored before it was set.
+_BOOTS = const(16)
 
 
 class Log(Ring):
-    """A ``Ring`` with flash behind it; ``options`` is a validated ``store`` table.
+    """A ``Ring`` with flash behind it, in ``folder``; ``options`` is a validated ``store`` table.
 
-    ``folder`` is the log's own, and exists. ``mode`` says how it stores at present. ``dropped``
-    has two more reasons: ``flash_full`` (a segment was given up for a newer one) and ``damaged``
-    (records that the flash did not give back whole). ``flash`` counts segments and bytes written,
-    segments deleted, and failed writes.
+    ``mode`` says how it stores at present. ``dropped`` has two more reasons: ``flash_full`` (a
+    segment was given up for a newer one) and ``damaged`` (records that the flash did not give
+    back whole). ``flash`` counts segments and bytes written, segments deleted, and errors, the
+    last of which is ``last_error``. Whatever the flash does, nothing here raises: then the log
+    is as good as its ring.
     """
 
     def __init__(self, folder, options, *ring):
         Ring.__init__(self, *ring)
         self.folder = folder
         self.options = options
+        self.mode = FILE if options["durable"] else RAM
         self.flash = {"segments": 0, "bytes": 0, "deleted": 0, "errors": 0}
         self.last_error = None
         #: Indexes of the segments, oldest first; a segment ends where the next begins.
-        self.segments = array("Q", segment.scan(folder))
-        self._bytes = sum(segment.size(folder, index) for index in self.segments)
-        self._offsets = self._load_offsets()
-        self._damaged_to = 0
-        self._waiting = None
+        self.segments = []
+        # Of the readers: the persisted cursors; of segments: up to where damage was counted.
+        self._saved = {}
+        self._damaged = {}
+        self._offsets = {}
         # What is on flash is behind this index; older frames in the ring are stored already.
-        self._stored = self._end_on_flash()
-        self.opened = max(self._stored, self._saved_cursors())
+        self._stored = 0
+        # Records from _mark on were acquired after _marked, those not stored after _since.
+        self._mark = 0
+        self._marked = self._since = self.clock.mono_ms()
+        # Head of the oldest segment; whether writing failed since the last tend.
+        self._head = None
+        self._refused = False
+        self._space = segment.Space(folder, options["segment"])
+        try:
+            self._open()
+        except OSError as error:
+            self.failed(error)
+        self.opened = max([self._stored] + list(self._saved.values()))
+        if not self.segments:
+            # What they had not got is gone with the RAM of that boot.
+            self._saved = dict.fromkeys(self._saved, self.opened)
         self._index = self._stream_index = self.opened
-        self.mode = FILE if self.segments or options["durable"] else RAM
         self.clock.on_change.append(self._clock_changed)
+
+    def _open(self):
+        folder = self.folder
+        smallfile.make_folder(folder + segment.FOLDER)
+        smallfile.remove(folder + segment.TEMPORARY)
+        self._offsets = self._load(_OFFSETS) or {}
+        for name in list(names(folder)):
+            if name.endswith(_CURSOR):
+                index = self._load("/" + name)
+                if index is not None:
+                    self._saved[name[: -len(_CURSOR)]] = index
+        self.segments = segment.scan(folder)
+        if self.segments:
+            self._stored = self._end_on_flash(self.segments[-1])
+            self.mode = FILE
+
+    def _load(self, name):
+        try:
+            return smallfile.load(self.folder + name)
+        except ValueError as error:
+            # What is delivered twice is recognised by the host; what is skipped would be lost.
+            self.failed(error)
+            return None
+
+    def _end_on_flash(self, index):
+        head = segment.head(self.folder, index)
+        if head:
+            return head[0]
+        # No index that may have been used in it is used again.
+        held = Segment(self.options["segment"])
+        try:
+            held.load(self.folder, index)
+            return held.bound()
+        except OSError as error:
+            self.failed(error)
+            return index + 1
 
     @property
     def oldest(self):
         """Index of the oldest record kept, on flash or in RAM."""
-        return self.segments[0] if self.segments else self.ram_oldest
+        oldest = self.ram_oldest
+        return min(self.segments[0], oldest) if self.segments else oldest
 
     @property
-    def ram_oldest(self):
-        """Index of the oldest record in RAM; ``next`` when there is none."""
-        return self._first[self._tail] if self._used else self.next
+    def stored(self):
+        """Index before which every record is on flash or needed by no reader."""
+        return max(self._stored, self._floor())
 
     def reader(self, index):
         """A reader of this log, from ``index`` on."""
         return LogReader(self, index)
 
     def start(self, name):
-        """Index at which the reader ``name`` goes on: its persisted cursor, or the oldest."""
-        try:
-            index = smallfile.load(self._cursor_path(name))
-        except ValueError:
-            # What is delivered twice is recognised by the host; what is skipped would be lost.
-            index = None
-        return self.oldest if index is None else max(index, self.oldest)
+        """Index at which the reader ``name`` goes on: its persisted cursor, or the oldest.
 
-    def released(self, cursor):
-        """A reader advanced: persist its cursor, delete what every reader has passed."""
-        if not self.segments:
-            return
-        try:
-            smallfile.save(self._cursor_path(cursor.name), cursor.acked)
-        except OSError as error:
-            self.failed(error)
+        The cursor may be before the oldest, then the reader reports what it missed.
+        """
+        return self._saved.get(name, self.oldest)
+
+    def released(self, _cursor=None):
+        """A reader advanced: delete what every reader has passed."""
         floor = self._floor()
         while self.segments and self.segment_end(0) <= floor:
             self._remove_oldest()
-        if not self.segments and not self.options["durable"]:
-            self.mode = RAM
 
     def forget(self, name):
         """Remove the persisted cursor of a reader that is gone."""
-        smallfile.remove(self._cursor_path(name))
+        self._saved.pop(name, None)
+        smallfile.remove(self.folder + "/" + name + _CURSOR)
 
     def clear(self):
         """Forget every record, on flash too, without counting it as dropped."""
@@ -115,14 +160,13 @@ class Log(Ring):
     def tend(self):
         """Periodic care, once a second: choose the mode, store what is due, drop what is old."""
         Ring.tend(self)
+        self._refused = False
         self._choose_mode()
-        if self.mode != RAM:
-            if self.mode == FILE and self._is_late():
-                self.close_frame()
-                self.store()
-            else:
-                self.store(self.options["segment"] - self.frame_bytes)
+        self._spill()
         self._expire()
+        self.released()
+        if self.segments:
+            self._save_cursors()
 
     def offset_of(self, boot):
         """Unix ms minus monotonic ms of a boot, or None where it never knew the time."""
@@ -132,164 +176,204 @@ class Log(Ring):
 
     # -- storing
 
-    def store(self, least_bytes=1):
-        """Write closed frames that are not on flash yet, if they have ``least_bytes`` together.
+    def _spill(self):
+        """Write the segments that are due; those that are late, with all there is."""
+        late = self._is_late()
+        if self.mode == RAM or (
+            self.mode == EXTENDED and self.next - self._floor() <= self.options["onEntries"]
+        ):
+            return
+        # One at a time, as each takes tens of ms, while there is room for more in RAM.
+        while self._store(late) and self._waiting_frames() * 2 > self.frames:
+            continue
 
-        At most ``segment`` bytes a segment. False when the flash or the limits refused.
+    def _store(self, late):
+        """Write the next segment if it is full, or ``late``. False if there was none to write."""
+        slots, size, full = self._next_segment(late)
+        if not slots or self._refused or not (full or late):
+            return False
+        self._refused = not self._write(slots, size)
+        return not self._refused
+
+    def _next_segment(self, late):
+        """Slots of the frames in the next segment, its size, and whether it is full.
+
+        Without the open frame, unless ``late``. The newest segment is next again, as long as
+        its frames are in RAM and it is not full.
         """
-        while True:
-            slots, size = self._unstored()
-            if not slots or size < least_bytes:
-                return True
-            if not self._write(slots, size + segment.SEGMENT_BYTES):
-                return False
-
-    def _unstored(self):
-        """Slots of the next segment, frames in order and of one stream, and their bytes."""
-        floor = max(self._stored, self._floor())
+        limit = self.options["segment"]
+        done = self.stored
+        begin = done
+        if self.segments and self.segments[-1] >= self.ram_oldest:
+            begin = self.segments[-1]
         slots = []
-        total = segment.SEGMENT_BYTES
-        for step in range(self._used):
+        size, end = segment.SEGMENT_BYTES, 0
+        for step in range(max(self._begun(begin) - 1, 0), self._used):
             slot = (self._tail + step) % self.frames
-            if slot == self._slot or self._first[slot] + self._counts[slot] <= floor:
-                continue
-            size = self._ends[slot] - slot * self.frame_bytes
-            if slots and total + size > self.options["segment"]:
+            count, stop = self._extent(slot)
+            if not count or (slot == self._slot and not late):
                 break
-            if slots and self._header(slot).stream != self._header(slots[0]).stream:
-                break
+            length = stop - slot * self.frame_bytes
+            if slots and size + length > limit:
+                if end > done:
+                    return slots, size, True
+                # It is full, and written.
+                slots = []
+                size = segment.SEGMENT_BYTES
             slots.append(slot)
-            total += size
-        return slots, total - segment.SEGMENT_BYTES
-
-    def _header(self, slot):
-        return parse_header(self.buf, slot * self.frame_bytes)
+            size += length
+            end = self._first[slot] + count
+        if end <= done:
+            return (), 0, False
+        return slots, size, size + self.frame_bytes // 2 > limit or len(slots) * 2 >= self.frames
 
     def _write(self, slots, size):
-        first = self._first[slots[0]]
-        if not self._make_flash_room(size):
-            return False
-        chunks = [self._finish(slot) for slot in slots]
-        header = self._header(slots[0])
-        count = sum(self._counts[slot] for slot in slots)
-        newest = self._newest[slots[-1]] + self.clock.offset_ms if self.clock.trusted else 0
+        """Write one segment; False, with nothing changed, when flash or limits refuse."""
+        first, last = self._first[slots[0]], slots[-1]
+        grown = bool(self.segments) and self.segments[-1] == first
         try:
-            segment.write(self.folder, first, header.seq, header.stream, count, newest, chunks)
-        except OSError as error:
+            if not self._make_flash_room(grown):
+                return False
+            if not self.segments:
+                # Their cursors were of no use so far; now they say what is not delivered again.
+                self._save_cursors()
+            offset = self.clock.offset_ms
+            boot = self.boot if offset is None else 0
+            newest = self._newest_of(last) + (offset or 0)
+            end = self._first[last] + self._extent(last)[0]
+            chunks = [self._chunk(slot) for slot in slots]
+            segment.write(self.folder, first, end, newest, boot, chunks)
+        except (OSError, MemoryError) as error:
             self.failed(error)
+            self._space.failed(error)
             return False
-        self.segments.append(first)
-        self._bytes += size
-        self._stored = first + count
-        self._waiting = None
+        if grown:
+            self._head = None
+        else:
+            self.segments.append(first)
+            self._space.take(1)
+        self._stored = end
         self.flash["segments"] += 1
         self.flash["bytes"] += size
         return True
 
-    def _finish(self, slot):
-        """The chunk of a closed frame, dated if that is possible by now, with its CRC."""
+    def _chunk(self, slot):
+        """The frame as a chunk, dated if that is possible by now."""
         start = slot * self.frame_bytes
-        header = self._header(slot)
-        base = header.base
+        header = parse_header(self.buf, start)
+        header.count, end = self._extent(slot)
+        header.length = end - start - HEADER_BYTES
         if not header.dated and self.clock.trusted:
-            base += self.clock.offset_ms
-        dated = self.clock.trusted or header.dated
-        length = self._ends[slot] - start - HEADER_BYTES
-        put_header(
-            self.buf,
-            start,
-            dated,
-            header.stream,
-            header.boot,
-            header.seq,
-            base,
-            self._counts[slot],
-            length,
-        )
-        seal(self.buf, start, length)
-        return memoryview(self.buf)[start : start + HEADER_BYTES + length]
+            header.base += self.clock.offset_ms
+            header.dated = True
+        header.put(self.buf, start)
+        return memoryview(self.buf)[start:end]
 
-    def _make_flash_room(self, size):
-        while not self._fits(size):
-            if self.policy == REJECT_NEW or not self.segments:
+    def _make_flash_room(self, grown):
+        while not self._fits(grown):
+            if self.policy == REJECT_NEW or not self._give_up_oldest("flash_full"):
                 return False
-            self._give_up_oldest("flash_full")
         return True
 
-    def _fits(self, size):
+    def _fits(self, grown):
         options = self.options
-        if options["maxBytes"] and self._bytes + size > options["maxBytes"]:
-            return False
+        number = len(self.segments) + (not grown)
         most = options["maxEntries"]
-        if most and self.segments and self.next - self.segments[0] > most:
-            return False
-        stat = os.statvfs(self.folder)
-        return stat[0] * stat[3] >= size + options["reserve"]
+        return (
+            not (options["maxBytes"] and number * self._space.unit > options["maxBytes"])
+            and not (most and self.segments and self.next - self.segments[0] > most)
+            and self._space.holds(options["reserve"])
+        )
 
     def _make_room(self):
-        """Free the oldest frame of the ring, storing it first where that is allowed."""
-        end = self._first[self._tail] + self._counts[self._tail]
-        needed = end > max(self._stored, self._floor())
-        if needed and (self.mode != RAM or self.options["onRamOverflow"]):
+        tail = self._tail
+        if self._first[tail] + self._counts[tail] > self.stored and (
+            self.mode != RAM or self.options["onRamOverflow"]
+        ):
             self.mode = FILE
-            self.store()
-        if end > self._stored:
-            return Ring._make_room(self)
-        self._tail = (self._tail + 1) % self.frames
-        self._used -= 1
-        return True
+            self._store(True)
+        return Ring._make_room(self)
+
+    def _newest_of(self, slot):
+        if slot != self._slot:
+            return self._newest[slot]
+        return self._mono + ticks_diff(self._ticks, self._base_ticks)
 
     # -- modes and limits
 
     def _choose_mode(self):
         options = self.options
-        if self.mode == FILE:
-            return
-        if any(self._is_stuck(cursor) for cursor in self.cursors) or (
-            options["onRamOverflow"] and self._is_filling()
+        if (
+            options["durable"]
+            or any(self._is_stuck(cursor) for cursor in self.cursors)
+            or (options["onRamOverflow"] and self._waiting_frames() * 4 > self.frames * 3)
         ):
             self.mode = FILE
-        elif options["onEntries"] and self.next - self._floor() > options["onEntries"]:
-            self.mode = EXTENDED
+        elif not self.segments:
+            much = options["onEntries"] and self.next - self._floor() > options["onEntries"]
+            self.mode = EXTENDED if much else RAM
 
     def _is_stuck(self, cursor):
+        options = self.options
+        if cursor.acked == self.next:
+            return False
         paused = cursor.paused_ms()
         if paused is not None:
-            return paused > self.options["onPause"]
-        return cursor.ack_timeouts >= self.options["onAckTimeouts"]
+            return paused > options["onPause"]
+        return cursor.ack_timeouts >= options["onAckTimeouts"]
 
-    def _is_filling(self):
-        """True when three quarters of the ring hold records that some reader still needs."""
-        oldest = max(self._floor(), self.ram_oldest)
-        return (self.next - oldest) * 4 > (self.next - self.ram_oldest) * 3 and (
-            self._used * 4 > self.frames * 3
-        )
+    def _waiting_frames(self):
+        """Number of frames in RAM with records neither stored nor acknowledged by every reader."""
+        done = self.stored
+        return self._used - max(self._begun(done) - 1, 0) if done < self.next else 0
 
     def _is_late(self):
-        """True when the oldest record that is not on flash has waited for ``maxLatency``."""
-        now = self.clock.ticks()
-        if self.next <= max(self._stored, self._floor()):
-            self._waiting = None
-        elif self._waiting is None:
-            self._waiting = now
-        return (
-            self._waiting is not None
-            and ticks_diff(now, self._waiting) >= self.options["maxLatency"]
-        )
+        """True when the oldest record that is not stored may have waited for ``maxLatency``."""
+        now = self.clock.mono_ms()
+        if self.stored >= self._mark:
+            self._since, self._marked, self._mark = self._marked, now, self.next
+        return self.mode == FILE and now - self._since >= self.options["maxLatency"]
 
     def _expire(self):
-        now = self.clock.unix_ms()
-        age = self.options["maxDuration"]
-        while age and now is not None and self.segments:
-            head = segment.head(self.folder, self.segments[0])
-            if not head or not head[0] or now - head[0] < age:
+        limit = self.options["maxDuration"]
+        if self.policy == MAX_AGE:
+            limit = min(limit or self.max_age_ms, self.max_age_ms)
+        while limit and self.segments:
+            age = self._age()
+            if age is None or age <= limit or not self._give_up_oldest("expired"):
                 return
-            self._give_up_oldest("expired")
+
+    def _age(self):
+        """Age in ms of the newest record in the oldest segment; None where it is not known."""
+        index = self.segments[0]
+        if self._head is None or self._head[0] != index:
+            self._head = index, segment.head(self.folder, index)
+        head = self._head[1]
+        if head is None:
+            return None
+        _, newest, boot = head
+        if boot == self.boot:
+            return self.clock.mono_ms() - newest
+        offset = self._offsets.get(str(boot)) if boot else 0
+        now = self.clock.unix_ms()
+        return None if now is None or offset is None else now - newest - offset
+
+    def _give_up_oldest(self, reason):
+        """Drop the oldest segment; False where there is none, or only one that is in RAM too."""
+        if not self.segments or self.segment_end(0) > self.ram_oldest:
+            return False
+        index, end = self.segments[0], self.segment_end(0)
+        head = segment.head(self.folder, index)
+        lost = (min(end, head[0]) if head else end) - max(index, self._floor())
+        self._remove_oldest()
+        if lost > 0:
+            self.count_drop(reason, lost)
+        return True
 
     # -- segments, cursors, clocks
 
     def segment_of(self, index):
-        """Position in ``segments`` of the one that holds ``index``, or the first one behind it."""
+        """Position in ``segments`` of the one that holds ``index``; 0 if that is before all."""
         low, high = 0, len(self.segments)
         while low < high:
             middle = (low + high) // 2
@@ -300,37 +384,21 @@ class Log(Ring):
         return max(low - 1, 0)
 
     def segment_end(self, at):
-        """Index behind a segment: where the next begins."""
+        """Index at which readers go on behind a segment."""
         return self.segments[at + 1] if at + 1 < len(self.segments) else self._stored
 
-    def _end_on_flash(self):
-        if not self.segments:
-            return 0
-        last = self.segments[-1]
-        head = segment.head(self.folder, last)
-        if head:
-            return last + head[2]
-        # Damaged: no index that may have been used in it is used again.
-        return last + segment.size(self.folder, last) // _RECORD_BYTES
-
-    def _give_up_oldest(self, reason):
-        lost = self.segment_end(0) - max(self.segments[0], self._floor())
-        self._remove_oldest()
-        if lost > 0:
-            self.count_drop(reason, lost)
-
     def _remove_oldest(self):
-        index = self.segments[0]
-        self._bytes -= segment.size(self.folder, index)
-        smallfile.remove(self.folder + "/" + segment.name(index))
-        self.segments = self.segments[1:]
+        index = self.segments.pop(0)
+        self._damaged.pop(index, None)
+        smallfile.remove(segment.path(self.folder, index))
+        self._space.take(-1)
         self.flash["deleted"] += 1
 
-    def damaged(self, start, end):
-        """Account once for records that a reader found damaged, ``start`` to before ``end``."""
-        start = max(start, self._damaged_to)
+    def damaged(self, index, start, end):
+        """Account once for records of the segment ``index`` that a reader found damaged."""
+        start = max(start, self._damaged.get(index, 0))
         if end > start:
-            self._damaged_to = end
+            self._damaged[index] = end
             self.count_drop("damaged", end - start)
 
     def failed(self, error):
@@ -338,74 +406,25 @@ class Log(Ring):
         self.flash["errors"] += 1
         self.last_error = error
 
-    def _cursor_path(self, name):
-        return self.folder + "/" + name + ".cur"
+    def _save_cursors(self):
+        for cursor in self.cursors:
+            name, index = cursor.name, cursor.owed
+            if self._saved.get(name) != index and self._save("/" + name + _CURSOR, index):
+                self._saved[name] = index
 
-    def _saved_cursors(self):
-        """The highest persisted cursor: records up to there were given numbers before."""
-        highest = 0
-        for entry in os.listdir(self.folder):
-            if entry.endswith(".cur"):
-                highest = max(highest, self.start(entry[:-4]))
-        return highest
-
-    def _load_offsets(self):
+    def _save(self, name, value):
         try:
-            return smallfile.load(self.folder + _OFFSETS) or {}
-        except ValueError:
-            return {}
+            smallfile.save(self.folder + name, value)
+            return True
+        except OSError as error:
+            self.failed(error)
+            return False
 
     def _clock_changed(self):
         """Remember this boot's clock for records that were stored without it."""
-        if not self.segments or str(self.boot) in self._offsets:
-            return
-        boots = sorted(self._offsets, key=int)[1 - _BOOTS :]
-        self._offsets = {boot: self._offsets[boot] for boot in boots}
-        self._offsets[str(self.boot)] = self.clock.offset_ms
-        try:
-            smallfile.save(self.folder + _OFFSETS, self._offsets)
-        except OSError as error:
-            self.failed(error)
-
-
-class LogReader(Reader):
-    """Reads a ``Log`` forward, from flash and then from RAM."""
-
-    def __init__(self, log, index):
-        Reader.__init__(self, log, index)
-        self._segment = None
-
-    def _locate(self):
-        log = self.ring
-        while self.index < log.ram_oldest:
-            found = self._on_flash(log)
-            if found:
-                return found
-        # What is in RAM needs no buffer.
-        self._segment = None
-        return Reader._locate(self)
-
-    def _on_flash(self, log):
-        """The frame of ``index`` on flash; None after stepping over records that are not there."""
-        at = log.segment_of(self.index)
-        index = log.segments[at]
-        end = log.segment_end(at)
-        try:
-            if self._segment is None:
-                self._segment = segment.Segment(log.options["segment"])
-            if self._segment.index != index:
-                self._segment.load(log.folder, index)
-            found = self._segment.chunk(self.index)
-        except OSError as error:
-            log.failed(error)
-            found = None
-        start, first, header = found or (0, end, None)
-        if first > self.index:
-            # Also where every reader of that time had passed the records before they were stored.
-            log.damaged(self.index, min(first, self._segment.end or first))
-            self.skipped += first - self.index
-            self.index = first
-        if not found:
-            return None
-        stop = start + HEADER_BYTES + header.length
-        return self._segment.buf, start, first, header.count, stop
+        key = str(self.boot)
+        if self.segments and key not in self._offsets:
+            boots = sorted(self._offsets, key=int)[1 - _BOOTS :]
+            self._offsets = {boot: self._offsets[boot] for boot in boots}
+            self._offsets[key] = self.clock.offset_ms
+            self._save(_OFFSETS, self._offsets)

@@ -77,6 +77,7 @@ class Subscription:
         return {
             "stream": ring.stream,
             "next": ring.next_seq,
+            "stored": max(0, ring.next_seq - (ring.next - ring.stored)),
             "kept": ring.next - ring.oldest,
             "acquired": ring.next - ring.opened + lost,
             "dropped": ring.dropped,
@@ -150,6 +151,12 @@ class Subscriber:
         if self.inactive:
             return self._ring.next
         return self.inflight[0].index if self.inflight else self._reader.index
+
+    @property
+    def owed(self):
+        """Index from which on it was told neither the records nor that they were skipped."""
+        # Any of them may report losses from before the first one.
+        return min([part.index - part.skipped for part in self.inflight + [self._reader]])
 
     @property
     def pending(self):
@@ -249,9 +256,10 @@ class Subscriber:
         """ms until the next flush is due by the rules; 0 or less: now."""
         rules = self.subscription.rules
         pending = self.pending
-        if pending >= rules["maxEntries"]:
-            return 0
         quiet = now - self._flushed
+        if pending >= rules["maxEntries"]:
+            # A backlog on flash leaves time and room to others.
+            return rules["catchUp"] - quiet if self._reader.index < self._ring.ram_oldest else 0
         due = self.keepalive - quiet if self.keepalive else _IDLE_MS
         if self.interval:
             due = min(due, self._interval_ms())
@@ -294,18 +302,29 @@ class Subscriber:
         """Send the next batch, or an empty one as a keepalive. False: the link has no room."""
         reader = self._reader
         rules = self.subscription.rules
-        flush = Flush(self._id + 1, reader.index)
-        if not self._send(flush, reader, rules["maxEntries"], rules["maxBytes"]):
+        index, skipped = reader.index, reader.skipped
+        flush = Flush(self._id + 1, index)
+        # In flight before it is sent: memory may run out anywhere, and then nothing may have been
+        # stepped over.
+        self.inflight.append(flush)
+        try:
+            taken = self._send(flush, reader, rules["maxEntries"], rules["maxBytes"])
+        except Exception:
+            self.inflight.remove(flush)
+            reader.seek(index)
+            reader.skipped = skipped
+            raise
+        if not (taken and flush.count):
+            self.inflight.remove(flush)
+        if not taken:
             reader.seek(flush.index)
             return False
         self._id += 1
-        self._flushed = now
+        self._flushed = flush.sent = now
         self._since = None
         if flush.count:
-            flush.sent = now
             flush.skipped = reader.skipped
             reader.skipped = 0
-            self.inflight.append(flush)
             if not self.ack_mode:
                 self._acked(flush)
         return True
@@ -322,23 +341,32 @@ class Subscriber:
             self.ack_timeouts += 1
         timeout = self._timeout_ms()
         wait = _IDLE_MS
+        ring = self._ring
+        reader = None
         for flush in list(self.inflight):
             if flush.acked:
                 continue
-            if flush.sent is None and not self._again(flush, now):
-                return _FULL_MS
+            if flush.sent is None:
+                # One reader for all: what is on flash is loaded once.
+                reader = reader or ring.reader(flush.index)
+                if not self._again(flush, now, reader):
+                    return _FULL_MS
+                if ring.oldest <= flush.index < ring.ram_oldest:
+                    return self.subscription.rules["catchUp"]
             wait = min(wait, flush.sent + timeout - now)
         return wait
 
-    def _again(self, flush, now):
-        """Send one flush again, as much of it as the ring still has. False: no room."""
-        ring = self._ring
-        count = min(flush.count, flush.index + flush.count - ring.oldest)
+    def _again(self, flush, now, reader):
+        """Send one flush again, as much of it as the log still has. False: no room."""
+        end = flush.index + flush.count
+        reader.seek(flush.index)
+        reader.skipped = 0
+        reader.open()
+        count = end - reader.index
         flush.sent = now
         if count <= 0:
             self._give_up(flush)
             return True
-        reader = ring.reader(flush.index)
         taken = self._send(flush, reader, count, None)
         flush.skipped += reader.skipped
         if taken:
@@ -350,7 +378,7 @@ class Subscriber:
             self._id += 1
             rest = Flush(self._id, flush.index + flush.count, count - flush.count)
             self.inflight.insert(self.inflight.index(flush) + 1, rest)
-            taken = taken and self._again(rest, now)
+            taken = taken and self._again(rest, now, reader)
         return taken
 
     def _send(self, flush, reader, max_records, max_bytes):
@@ -361,7 +389,13 @@ class Subscriber:
                 self._acked(flush)
             self.wake()
 
-        taken = self.outlet.send(self, flush, reader, max_records, max_bytes, done)
+        count = flush.count
+        try:
+            taken = self.outlet.send(self, flush, reader, max_records, max_bytes, done)
+        except Exception:
+            # What was encoded so far is not all that it holds.
+            flush.count = count
+            raise
         flush.index = reader.index - flush.count
         return taken
 
@@ -397,7 +431,7 @@ class Subscriber:
         if inactive or self.inactive:
             reader = self._reader
             # All that was owed is reported as skipped.
-            owed = min([part.index - part.skipped for part in self.inflight + [reader]])
+            owed = self.owed
             self.inflight = []
             reader.seek(self._ring.next)
             reader.skipped = reader.index - owed

@@ -82,6 +82,7 @@ def test_the_smallest_configuration_gets_every_default():
         "maxDelay": 1000,
         "parallel": 20,
         "ackTimeout": 10000,
+        "catchUp": 10,
     }
 
 
