@@ -103,9 +103,9 @@ class Rule:
     def __init__(self, terms, timed):
         #: (D, ms since the last record), soonest first; D None: any change, 0: any read, -1: any
         #: time.
-        self.terms = sorted(terms, key=lambda term: term[1])
-        self.deltas = [term[0] for term in self.terms if term[0] and term[0] > 0]
-        self.timed = timed
+        self.terms = tuple(sorted(terms, key=lambda term: term[1]))
+        self.deltas = tuple(term[0] for term in self.terms if term[0] and term[0] > 0)
+        self.timed = tuple(timed)
         self.paced = bool(terms) and self.terms[-1][1] > 0
         self.always = (0, 0) in terms
 
@@ -155,7 +155,7 @@ class Trigger:
         #: Age of the last record at ``ticks`` in ms.
         self.age = 0
         #: Lower and upper limit for each D.
-        self.limits = [0, 0] * len(rule.deltas)
+        self.limits = [0, 0] * len(rule.deltas) if rule.deltas else ()
 
     def update(self, value, ticks, read=True):
         """True where the value just read is to be recorded; then it counts as recorded."""

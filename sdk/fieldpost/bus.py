@@ -1,43 +1,12 @@
-"""Event bus: typed events, callbacks and bounded queues.
+"""Event bus: typed events and callbacks.
 
 ``emit`` costs one dict look-up and allocates nothing while nobody listens to the kind. Callbacks
-run inside ``emit`` and must not block; a slow consumer takes a ``Queue``, which drops its oldest
-event when full and counts it. A callback that raises never stops the others: it is counted and
-reported as an ``error`` event.
+run inside ``emit`` and must not block; a slow consumer takes a ``Queue`` (``queue.py``). A
+callback that raises never stops the others: it is counted and reported as an ``error`` event.
 """
 
-from .compat import asyncio, print_exception
+from .compat import print_exception
 from .events import ANY, ERROR
-
-
-class Queue:
-    """Bounded event queue of one slow subscriber. ``dropped`` counts what did not fit."""
-
-    def __init__(self, size):
-        if size < 1:
-            raise ValueError("queue size must be at least 1")
-        self.size = size
-        self.dropped = 0
-        self._items = []
-        self._event = asyncio.Event()
-
-    def __len__(self):
-        return len(self._items)
-
-    def put(self, kind, key, data):
-        """Callback for ``Bus.subscribe``: keep the newest ``size`` events."""
-        if len(self._items) >= self.size:
-            self._items.pop(0)
-            self.dropped += 1
-        self._items.append((kind, key, data))
-        self._event.set()
-
-    async def get(self):
-        """Wait for the next ``(kind, key, data)``."""
-        while not self._items:
-            self._event.clear()
-            await self._event.wait()
-        return self._items.pop(0)
 
 
 class Bus:
@@ -67,6 +36,8 @@ class Bus:
 
     def queue(self, kind, size, prefix=""):
         """Subscribe a new bounded ``Queue``; its ``handle`` attribute ends the subscription."""
+        from .queue import Queue
+
         queue = Queue(size)
         queue.handle = self.subscribe(kind, queue.put, prefix)
         return queue

@@ -129,25 +129,6 @@ class Node:
         name = "subscriber:%s:%s" % (subscriber.subscription.id, subscriber.name)
         self.supervisor.start(name, _plain(subscriber.run))
 
-    async def remove_link(self, link):
-        """Stop a link for good."""
-        await self.supervisor.stop("mqtt:" + link.name)
-        self.links.remove(link)
-
-    async def remove_device(self, id):
-        """Stop a device for good, and its points with it."""
-        await self.supervisor.stop("device:" + id)
-        device = self.devices.pop(id)
-        self.recorder.forget(device.points)
-        for point in device.points:
-            del self.points[point.id]
-
-    def remove_subscription(self, id):
-        """Remove a subscription, its subscribers and its log."""
-        subscription = self.subscriptions.pop(id)
-        for name in list(subscription.subscribers):
-            subscription.remove(name)
-
     def _start_ntp(self):
         clock = self.settings["clock"]
         if clock["ntp"]:

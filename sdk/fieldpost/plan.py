@@ -28,7 +28,9 @@ class Plan:
     """What a node is built from.
 
     ``modules`` are names in the SDK. To import them before the rest is read saves much memory:
-    a text that a module has anyway is not kept once more for each row it is in. ``head()`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
+    a text that a module has anyway is not kept once more for each row it is in.
+
+    ``head()`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
     ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
     to tell what a new configuration changes. ``devices()`` yields ``(row, watch)`` one at a time;
     ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
@@ -104,6 +106,8 @@ def _modules(config):
     names.update("log" if row["store"]["disk"] else "ring" for row in config["subscriptions"])
     if config["mqtt"]:
         names.add("mqtt")
+    if any(row["format"] == "json" for row in config["subscribers"]):
+        names.add("outlet_json")
     if any(config["publish"].values()):
         names.add("publisher")
     return sorted(names)

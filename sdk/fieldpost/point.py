@@ -34,7 +34,7 @@ class Point:
         self.status = "init"
         self.ticks = 0
         self.bus = None
-        #: Callables ``(point)`` that decide whether to record; one a subscription.
+        #: Callables ``(point, ticks)`` that may record the value; one a subscription.
         self.triggers = ()
 
     @property
@@ -50,12 +50,12 @@ class Point:
     def update(self, value, text=None):
         """Take a fresh good value from the driver; records and events follow from it."""
         changed = value != self.value or self.status != "ok"
-        self.ticks = ticks_ms()
+        self.ticks = ticks = ticks_ms()
         self.value = value
         self.text = text
         self.status = "ok"
         for trigger in self.triggers:
-            trigger(self)
+            trigger(self, ticks)
         if changed and self.bus:
             self.bus.emit(VALUE_CHANGED, self.key, self)
 

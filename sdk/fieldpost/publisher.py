@@ -16,7 +16,7 @@ from .events import (
     DEVICE_RECOVERED,
     VALUE_CHANGED,
 )
-from .outlet import json_value
+from .outlet_json import json_value
 from .topics import Template, prefixes, selected
 
 _KINDS = {

@@ -61,7 +61,8 @@ async def _links(node, rows, changed, done):
     for name in changed:
         what = "mqtt:" + name
         if name not in wanted:
-            await node.remove_link(known[name])
+            await node.supervisor.stop(what)
+            node.links.remove(known[name])
         elif name not in known:
             node.start_link(build.add_link(node, wanted[name]))
         elif known[name].reconfigure(build.link_config(node, wanted[name])):
@@ -72,7 +73,11 @@ async def _links(node, rows, changed, done):
 async def _devices(node, made, changed):
     for id in changed:
         if id in node.devices:
-            await node.remove_device(id)
+            await node.supervisor.stop("device:" + id)
+            points = node.devices.pop(id).points
+            node.recorder.forget(points)
+            for point in points:
+                del node.points[point.id]
     node.recorder.forget(list(node.points.values()))
     rules = {}
     for row, watch in made.devices():
@@ -86,7 +91,9 @@ def _subscriptions(node, rows, changed):
     wanted = {row["id"]: row for row in rows}
     for id in changed:
         if id not in wanted:
-            node.remove_subscription(id)
+            subscription = node.subscriptions.pop(id)
+            for name in list(subscription.subscribers):
+                subscription.remove(name)
         elif id not in node.subscriptions:
             build.add_subscription(node, wanted[id])
         else:

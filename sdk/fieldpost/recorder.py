@@ -21,9 +21,8 @@ class Watch:
         self.trigger = rule.trigger()
         self._recorder = recorder if rule.paced else None
 
-    def __call__(self, point):
+    def __call__(self, point, ticks):
         """The point was read: record it if the rule says so."""
-        ticks = point.ticks
         if self.trigger.update(point.value, ticks):
             self.subscription.record(point, ticks)
         if self._recorder:
@@ -62,6 +61,9 @@ class Recorder:
 
     def watch(self, point, subscription, rule):
         """Let ``rule`` decide which values of ``point`` go into ``subscription``'s log."""
+        if rule.always and not (rule.paced or rule.timed):
+            point.triggers += (subscription.record,)
+            return
         watch = Watch(self, point, subscription, rule)
         if rule.terms:
             point.triggers += (watch,)

@@ -37,7 +37,7 @@ CONSTRUCT = """
 from fieldpost.node import Node
 node = Node("/state/config.json", "/state")
 rings = sum(len(one.ring.buf) for one in node.subscriptions.values())
-result = rings + len(node.outlet._buf)
+result = rings + len(node.outlet.buf)
 del rings
 """
 

@@ -3,8 +3,9 @@
 from core_kit import allocated, refused
 
 from fieldpost import compat
-from fieldpost.bus import Bus, Queue
+from fieldpost.bus import Bus
 from fieldpost.events import ANY, ERROR, LINK_DOWN, LINK_UP, VALUE_CHANGED
+from fieldpost.queue import Queue
 
 
 def recorder(bus, kind, prefix=""):

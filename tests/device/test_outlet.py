@@ -6,7 +6,7 @@ from struct import unpack_from
 from core_kit import UNIX_MS
 from flow_kit import BOOT, PREFIX, STREAM, Flow, Link, flush_of, values
 
-from fieldpost.outlet import json_value
+from fieldpost.outlet_json import json_value
 from fieldpost.record import decode
 from fieldpost.ring import Reader
 from fieldpost.subscription import Flush
@@ -232,13 +232,13 @@ def test_one_record_goes_whatever_the_limit():
 
 def test_the_buffer_is_reused_and_bounded():
     flow = Flow(buffer_bytes=512)
-    buffer = flow.outlet._buf
+    buffer = flow.outlet.buf
     json_reader, packed_reader = flow.subscriber(), flow.subscriber("p", format="packed")
     for i in range(300):
         flow.append(i, i + 0.5, "text")
         send(flow, json_reader, max_bytes=500)
         send(flow, packed_reader, max_bytes=500)
-    assert flow.outlet._buf is buffer
+    assert flow.outlet.buf is buffer
     assert len(buffer) == 512
 
 
@@ -252,7 +252,7 @@ def test_the_buffer_grows_for_what_needs_more():
     flow.append(*range(300))
     made = flush_of_payload(send(flow, flow.subscriber(format="packed"), most=1000)[1])
     assert values(made) == list(range(300))
-    assert len(flow.outlet._buf) == 4096
+    assert len(flow.outlet.buf) == 4096
 
 
 # -- links

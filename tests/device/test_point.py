@@ -80,13 +80,13 @@ def test_every_update_asks_the_triggers_before_the_event():
     order = []
     point.bus.subscribe(VALUE_CHANGED, lambda kind, key, data: order.append("event"))
     point.triggers = (
-        lambda one: order.append(("first", one.value, one.status)),
-        lambda one: order.append(("second", one.value, one.status)),
+        lambda one, ticks: order.append(("first", one.value, ticks == one.ticks)),
+        lambda one, ticks: order.append(("second", one.value, one.status)),
     )
     point.update(3)
     point.update(3)
     point.fail("timeout")
-    asked = [("first", 3, "ok"), ("second", 3, "ok")]
+    asked = [("first", 3, True), ("second", 3, "ok")]
     assert order == asked + ["event"] + asked
 
 
@@ -100,7 +100,7 @@ def test_point_without_a_bus():
 def test_update_costs_no_heap():
     point, _ = watched()
     point.bus = Bus()
-    point.triggers = (lambda one: None,)
+    point.triggers = (lambda one, ticks: None,)
     values = [1.5, 2.5]
 
     def update():

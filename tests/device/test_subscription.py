@@ -8,7 +8,7 @@ from core_kit import UNIX_MS, refused
 from flow_kit import STREAM, Flow, flush_of, values
 from patch_kit import Patch
 
-from fieldpost import outlet
+from fieldpost import outlet, outlet_json
 from fieldpost.acquisition import compile
 from fieldpost.compat import asyncio, sleep_ms, wait_for_ms
 from fieldpost.events import RECORDS_DROPPED
@@ -923,7 +923,7 @@ def test_a_batch_that_fails_while_it_is_sent_again_stays_whole():
                 raise MemoryError
             return "1"
 
-        with Patch(outlet, json_value=fail, pack_into=fail):
+        with Patch(outlet, pack_into=fail), Patch(outlet_json, json_value=fail):
             refused(MemoryError, subscriber.step)
         flow.pass_ms(2000)
         assert sent(flow, subscriber) == [[1, 2, 3]]

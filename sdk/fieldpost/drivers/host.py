@@ -36,7 +36,7 @@ _ABSENT = (OSError, ValueError, IndexError, AttributeError)
 
 def _head(path):
     with open(path) as file:
-        return file.read(512)
+        return file.read(128)
 
 
 def measure(source, path=None):

@@ -21,7 +21,7 @@ class Stopwatch:
         self.intervals = array("i", range(size))
         self.count = -1
 
-    def __call__(self, _point):
+    def __call__(self, _point, _ticks):
         now = ticks_us()
         if 0 <= self.count < len(self.intervals):
             self.intervals[self.count] = ticks_diff(now, self._before)
