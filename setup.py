@@ -75,6 +75,7 @@ setup(
         ],
         "postgres": ["psycopg[binary]>=3.2"],
         "test": [
+            "jsonschema>=4",
             "hypothesis>=6.100",
             "pytest>=8.2",
             "pytest-timeout>=2.3",
