@@ -95,9 +95,24 @@ def _make(config):
     head["settings"] = {key: config[key] for key in _SETTINGS}
     head["digests"] = _digests(config)
     devices = _watches(config)
+    _check_drivers(config)
     unload("fieldpost.config")
     unload("fieldpost.topics")
     return Plan(_modules(config), head, devices)
+
+
+def _check_drivers(config):
+    """Let the drivers refuse what only they can judge, before anything is built."""
+    from .point import Point
+
+    for row in config["devices"]:
+        points = [
+            Point(point["id"], row["id"], point["name"], point["unit"], point)
+            for point in row["points"]
+        ]
+        module = __import__("fieldpost.drivers." + row["driver"], None, None, ("driver",))
+        module.driver(row, points)
+        tidy()
 
 
 def _modules(config):

@@ -41,6 +41,12 @@ def device(id="v", interval=10, **point):
     return {"id": id, "driver": "virtual", "interval": interval, "points": [own]}
 
 
+def modbus(**point):
+    """A Modbus device with one point, whose registers only the driver can judge."""
+    own = dict({"name": "n", "table": "holding"}, **point)
+    return {"id": "m", "driver": "modbus", "host": "127.0.0.1", "points": [own]}
+
+
 async def run_for(node, ms):
     """Run a node for some time and stop it."""
     task = asyncio.create_task(node.run())
@@ -184,6 +190,7 @@ async def test_apply_of_a_bad_configuration_changes_nothing():
         config(devices=[device(), device()]),
         config(subscriptions=[{"id": "default", "ring_bytes": 8192}]),
         config(publish={"value": [{"topic": "a/{nonsense}"}]}),
+        config(devices=[modbus(register=65535, type="int32")]),
     ):
         try:
             await node.apply(bad)
@@ -194,7 +201,7 @@ async def test_apply_of_a_bad_configuration_changes_nothing():
             raise AssertionError("accepted: %r" % bad)
 
 
-async def test_configuration_comes_from_a_file_too():
+def test_configuration_comes_from_a_file_too():
     with open("node.json", "w") as file:
         json.dump(config(), file)
     assert Node("node.json", FOLDER).name == "gw"
