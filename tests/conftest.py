@@ -15,6 +15,11 @@ import servers
 from fieldpost_tools.sim import chip
 
 DEVICE_TESTS = Path(__file__).parent / "device"
+#: Device tests that CPython has to leave out.
+collect_ignore = [
+    f"device/{name}.py"
+    for name in set(device_suite.modules()) - set(device_suite.modules(device_suite.CPYTHON_LACKS))
+]
 
 # Times mean nothing on a shared machine; CI repeats the same examples, elsewhere they vary.
 hypothesis.settings.register_profile(

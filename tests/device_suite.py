@@ -20,8 +20,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SDK = ROOT / "sdk"
 TESTS = ROOT / "tests" / "device"
 WASM_PACKAGE = "@micropython/micropython-webassembly-pyscript"
-#: What the WebAssembly build lacks; a test module that names one of these in NEEDS is left out.
-WASM_LACKS = {"socket", "ssl", "machine"}
+#: What the WebAssembly build and CPython lack; a test module that names one of these in NEEDS is
+#: left out there.
+WASM_LACKS = {"socket", "ssl", "machine", "littlefs"}
+CPYTHON_LACKS = {"littlefs"}
+#: Heap of the unix port, unless a test module has a line ``HEAP = "4m"`` or the like.
+HEAP = "256k"
 MARK = "#result "
 
 
@@ -36,14 +40,22 @@ def build(target, umqtt):
 
 def modules(lacks=()):
     """Names of the device test modules that need none of ``lacks`` (their ``NEEDS`` line)."""
-    return [path.stem for path in sorted(TESTS.glob("test_*.py")) if not _needs(path) & set(lacks)]
+    found = [path.stem for path in sorted(TESTS.glob("test_*.py"))]
+    return [name for name in found if not set(_constant(name, "NEEDS", "").split()) & set(lacks)]
 
 
-def _needs(path):
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "NEEDS":
-            return set(ast.literal_eval(node.value).split())
-    return set()
+def heap(module):
+    """The heap that a test module wants on the unix port."""
+    return _constant(module, "HEAP", HEAP)
+
+
+def _constant(module, name, default):
+    """A constant of a test module, which this interpreter may not be able to import."""
+    text = TESTS.joinpath(module + ".py").read_text(encoding="utf-8")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
+            return ast.literal_eval(node.value)
+    return default
 
 
 def wasm_command():

@@ -1,13 +1,13 @@
 """Persistent counters: boot and stream numbers that are never used twice.
 
-Two files are written in turn, each with a CRC, so that a power cut during a write always leaves
-the other one. What is on flash is the first number not yet reserved: a few are reserved at a
-time, a restart skips what is left of them.
+Two files are written in turn, each with a CRC, so that a damaged one leaves the other. What is on
+flash is the first number not yet reserved: a few are reserved at a time, a restart skips what is
+left of them.
 """
 
 import random
 
-from .smallfile import load, make_folder, seal  # noqa: F401 – the node makes its folder, too
+from .smallfile import load, make_folder, save  # noqa: F401 – the node makes its folder, too
 
 _FILES = ("/counters.0", "/counters.1")
 #: A gap over what a lost newer file could have reserved.
@@ -78,8 +78,8 @@ class Counters:
     def _save(self):
         self._serial += 1
         try:
-            with open(self._folder + _FILES[self._serial & 1], "w") as file:
-                file.write(seal([self._serial, self._start, self._reserved]))
+            state = [self._serial, self._start, self._reserved]
+            save(self._folder + _FILES[self._serial & 1], state)
         except OSError as error:
             if not self.degraded:
                 self._degrade(str(error))

@@ -99,3 +99,6 @@ def test_needs_is_read_without_importing(tmp_path, monkeypatch):
     (tmp_path / "test_b.py").write_text("x = 1\n")
     assert device_suite.modules() == ["test_a", "test_b"]
     assert device_suite.modules(lacks={"ssl"}) == ["test_b"]
+    (tmp_path / "test_b.py").write_text("HEAP = '1m'\n")
+    assert device_suite.heap("test_a") == device_suite.HEAP
+    assert device_suite.heap("test_b") == "1m"
