@@ -22,8 +22,6 @@ from .mqtt_codec import CONNACK, DUP, PINGRESP, PUBACK, RETAIN, Codec, to_bytes
 from .net import open_stream
 
 _READ_BYTES = const(512)
-# Written at a time: the end of each is the progress that the deadline asks for.
-_WRITE_BYTES = const(2048)
 # Places in an entry of the window.
 _PID = const(0)
 _DONE = const(1)
@@ -230,7 +228,7 @@ class Link:
         await self._output.wait()
         self._output.clear()
         while self._codec.pending():
-            data = self._codec.take(_WRITE_BYTES)
+            data = self._codec.take()
             self._writing = len(data)
             self._write_at = ticks_ms()
             await stream.write(data, None)

@@ -23,8 +23,9 @@ PINGRESP = const(0xD0)
 RETAIN = const(1)
 DUP = const(8)
 
-# The output's memory is used again and again, unless it has become larger than this.
-_KEEP_BYTES = const(8192)
+# Output waits in pieces of this size, since a heap in use has no room for one large buffer. They
+# are written one by one: the end of each is the progress that the link's deadline asks for.
+_PIECE_BYTES = const(2048)
 
 # Body length of every packet that a client may receive, except PUBLISH.
 _LENGTHS = {CONNACK: 2, PUBACK: 2, SUBACK: 3, UNSUBACK: 2, PINGRESP: 0}
@@ -34,7 +35,8 @@ class _Memory:
     """What umqtt takes for its socket, and for the module that makes it."""
 
     def __init__(self):
-        self.out = bytearray()
+        self.pieces = [bytearray()]
+        self.size = 0
 
     def load(self, data, beyond=0):
         """Let ``data`` be read; ``beyond`` bytes came after it and were not kept."""
@@ -51,7 +53,22 @@ class _Memory:
         return self._data[start:end]
 
     def write(self, data, n=None):
-        self.out.extend(data if n is None else data[:n])
+        data = memoryview(data)[: len(data) if n is None else n]
+        self.size += len(data)
+        while True:
+            piece = self.pieces[-1]
+            room = _PIECE_BYTES - len(piece)
+            piece.extend(data[:room])
+            data = data[room:]
+            if not data:
+                break
+            self.pieces.append(bytearray())
+
+    def cut(self, count, length):
+        """Give up what was written behind ``length`` bytes of piece number ``count``."""
+        del self.pieces[count:]
+        self.pieces[-1][length:] = b""
+        self.size = sum(len(piece) for piece in self.pieces)
 
     def socket(self):
         return self
@@ -115,22 +132,21 @@ class Codec:
 
     def pending(self):
         """Bytes of output not yet taken."""
-        return len(self._memory.out)
+        return self._memory.size
 
-    def take(self, n):
-        """Remove and return the first ``n`` bytes of the output, or what there is."""
-        out = self._memory.out
-        data = bytes(memoryview(out)[:n])
-        if len(out) > _KEEP_BYTES:
-            self._memory.out = out[n:]
-        else:
-            out[:n] = b""
+    def take(self):
+        """Remove and return the next piece of the output, empty if there is none."""
+        memory = self._memory
+        data = memory.pieces.pop(0)
+        memory.size -= len(data)
+        if not memory.pieces:
+            memory.pieces.append(bytearray())
         return data
 
     def publish(self, topic, payload, qos, flags, pid):
         """Append PUBLISH: bytes ``topic``, bytes-like ``payload``, RETAIN | DUP, packet id."""
-        out = self._memory.out
-        start = len(out)
+        pieces = self._memory.pieces
+        count, length = len(pieces), len(pieces[-1])
         self._client.pid = pid - 1
         puback = self._puback
         puback[2] = pid >> 8
@@ -140,7 +156,7 @@ class Codec:
             self._client.publish(topic, payload, flags, qos)
         except Exception:
             # Out of memory in the middle: half a packet would spoil all that follow.
-            out[start:] = b""
+            self._memory.cut(count, length)
             raise
 
     def subscribe(self, topic, qos, pid):

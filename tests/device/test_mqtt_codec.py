@@ -19,7 +19,7 @@ class Sink:
         self.packets = []
         self.messages = []
         self.codec = Codec(dict(CONFIG, **config), self.packet, self.message, limit)
-        self.first = bytes(self.codec.take(1 << 20))
+        self.first = self.out()
 
     def packet(self, kind, number, code):
         self.packets.append((kind, number, code))
@@ -29,7 +29,10 @@ class Sink:
         self.messages.append((topic, payload, retain, dup))
 
     def out(self):
-        return bytes(self.codec.take(1 << 20))
+        out = bytearray()
+        while self.codec.pending():
+            out += self.codec.take()
+        return bytes(out)
 
 
 def utf8(text):
@@ -106,6 +109,22 @@ def test_subscribe_and_unsubscribe():
     assert sink.out() == b"\xa2\x05\x00\x03" + utf8("a")
 
 
+def test_output_comes_in_pieces():
+    """No piece is large, wherever packets begin and end."""
+    sink, single = Sink(), Sink()
+    wanted = b""
+    for n in range(40):
+        for codec in (sink.codec, single.codec):
+            codec.publish(b"t", bytes((n,)) * (n * 15), 0, 0, 0)
+        wanted += single.out()
+    pieces = []
+    while sink.codec.pending():
+        pieces.append(bytes(sink.codec.take()))
+    assert b"".join(pieces) == wanted
+    assert max(len(piece) for piece in pieces) <= 2048
+    assert not sink.codec.take()
+
+
 def test_subscribe_to_a_long_filter():
     """umqtt.simple has one byte for the length of SUBSCRIBE."""
     for size in (122, 123, 300, 20000):
@@ -124,10 +143,12 @@ def test_subscribe_to_a_long_filter():
 
 
 def test_publish_that_fails_leaves_no_half_packet():
-    sink = Sink()
-    sink.codec.ping()
-    raises(Exception, sink.codec.publish, b"topic", ["not bytes"], 1, 0, 1)
-    assert sink.out() == b"\xc0\x00"
+    for before in range(2030, 2060):
+        sink = Sink()
+        sink.codec.publish(b"", bytes(before - 5), 0, 0, 0)
+        raises(Exception, sink.codec.publish, b"topic", ["not bytes"], 1, 0, 1)
+        assert sink.codec.pending() == before
+        assert len(sink.out()) == before
 
 
 STREAM = (
@@ -237,7 +258,7 @@ def test_publish_inside_the_callback():
         sink.codec.publish(b"answer", payload, 1, 0, 9)
 
     codec = sink.codec = Codec(CONFIG, sink.packet, answer)
-    codec.take(1 << 20)
+    sink.out()
     codec.feed(b"\x32\x06" + utf8("t") + b"\x00\x05?" + b"\xd0\x00")
     assert sink.out() == b"\x32\x0b" + utf8("answer") + b"\x00\x09?" + b"\x40\x02\x00\x05"
     assert sink.packets == [(PINGRESP, 0, 0)]
