@@ -6,6 +6,11 @@ which would cost more memory than the parts made from it; the plan's digests rem
 
 import json
 
+from .compat import const
+
+#: Room for a node's state, for which the buffer of flushes is used as well.
+_STATE_BYTES = const(1024)
+
 
 def build(node, head, devices):
     """Make everything that a plan asks for; the big buffers first, while the heap is whole."""
@@ -13,7 +18,7 @@ def build(node, head, devices):
 
     sizes = [row["flush"]["maxBytes"] for row in head["subscriptions"]]
     sizes += [row["frame_bytes"] + HEAD_BYTES for row in head["subscriptions"]]
-    node.outlet = Outlet(node.prefix, node.links, max(sizes))
+    node.outlet = Outlet(node.prefix, node.links, max(sizes + [_STATE_BYTES]))
     for row in head["subscriptions"]:
         add_subscription(node, row)
     for row in head["mqtt"]:

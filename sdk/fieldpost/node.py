@@ -15,7 +15,6 @@ from . import __version__
 from .bus import Bus
 from .clock import Clock
 from .compat import ticks_diff, ticks_ms, unload
-from .counters import Counters, make_folder
 from .events import DEVICE_DOWN, DEVICE_RECOVERED, ERROR, LINK_UP, RECORDS_DROPPED
 from .recorder import Recorder
 from .supervisor import Supervisor
@@ -33,11 +32,11 @@ class Node:
     """
 
     def __init__(self, config, folder="data"):
-        from . import plan
+        from . import build, plan
+        from .counters import Counters, make_folder
 
         make_folder(folder)
         made = plan.load(config, folder)
-        unload("fieldpost.plan")
         for name in made.modules:
             __import__("fieldpost." + name)
         head = made.head()
@@ -61,10 +60,8 @@ class Node:
         self.subscriptions = {}
         self.publisher = None
         self._state_sent = None
-        from . import build
-
         build.build(self, head, made.devices())
-        unload("fieldpost.build")
+        self._numbers = None
         for kind, handler in (
             (LINK_UP, self._on_link_up),
             (ERROR, self._on_error),
@@ -73,7 +70,7 @@ class Node:
             (DEVICE_RECOVERED, self._on_change),
         ):
             self.bus.subscribe(kind, handler)
-        gc.collect()
+        _forget()
 
     async def run(self):
         """Run the node until it is cancelled; then close everything."""
@@ -104,13 +101,15 @@ class Node:
         try:
             return await apply(self, config)
         finally:
-            for name in ("reconfigure", "build", "plan"):
-                unload("fieldpost." + name)
-            gc.collect()
+            _forget()
 
     def new_stream(self):
         """A stream number that was never used before."""
-        return self._numbers.take("stream")
+        if self._numbers:
+            return self._numbers.take("stream")
+        from .counters import Counters
+
+        return Counters(self.folder).take("stream")
 
     # -- parts coming and going
 
@@ -149,23 +148,27 @@ class Node:
 
     def state(self):
         """The node's state object, as published on its ``state`` topic."""
-        counters = dict(self.counters)
+        return dict(self._state())
+
+    def _state(self):
+        yield "state", "online"
+        yield "node", self.name
+        yield "boot", self.boot
+        yield "version", __version__
+        yield "revision", self.settings["revision"]
+        yield "uptime_ms", self.clock.mono_ms()
+        yield "ts_ms", self.clock.unix_ms()
+        yield "counters", self._totals()
+        yield "logs", {id: self.subscriptions[id].state() for id in self.subscriptions}
+        yield "devices", {device.id: device.status for device in self.devices.values()}
+
+    def _totals(self):
+        totals = dict(self.counters)
         for link in self.links:
             for name in link.counters:
-                counters["mqtt_%s_%s" % (link.name, name)] = link.counters[name]
-        counters["restarts"] = sum(task.restarts for task in self.supervisor.tasks.values())
-        return {
-            "state": "online",
-            "node": self.name,
-            "boot": self.boot,
-            "version": __version__,
-            "revision": self.settings["revision"],
-            "uptime_ms": self.clock.mono_ms(),
-            "ts_ms": self.clock.unix_ms(),
-            "counters": counters,
-            "logs": {id: self.subscriptions[id].state() for id in self.subscriptions},
-            "devices": {device.id: device.status for device in self.devices.values()},
-        }
+                totals["mqtt_%s_%s" % (link.name, name)] = link.counters[name]
+        totals["restarts"] = sum(task.restarts for task in self.supervisor.tasks.values())
+        return totals
 
     def announce(self):
         """Tell the peers of every link which points there are, and the node's state."""
@@ -193,13 +196,21 @@ class Node:
                         break
 
     def _publish_state(self):
-        text = None
-        for link in self.links:
-            if link.connected:
-                text = text or json.dumps(self.state())
-                link.publish(self.prefix + "/state", text, 1, True)
-        if text:
-            self._state_sent = ticks_ms()
+        links = [link for link in self.links if link.connected]
+        if not links:
+            return
+        # Part by part into a buffer that is there anyway: the whole is several times as large.
+        put = self.outlet.put
+        end = 0
+        for item in self._state():
+            text = ', "%s": ' if end else '{"%s": '
+            end = put(end, (text % item[0] + json.dumps(item[1])).encode())
+        end = put(end, b"}")
+        for link in links:
+            # Not kept: with the next connection there is a newer one.
+            payload = memoryview(self.outlet.buf)[:end]
+            link.publish(self.prefix + "/state", payload, 1, True, keep=False)
+        self._state_sent = ticks_ms()
 
     # -- what happens
 
@@ -244,6 +255,13 @@ class Node:
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
         self.last_error = "%s: %r" % (key, error)
+
+
+def _forget():
+    """Give back the memory of what is needed only while a node is made or changed."""
+    for name in ("build", "plan", "counters", "smallfile", "reconfigure"):
+        unload("fieldpost." + name)
+    gc.collect()
 
 
 def _plain(function):
