@@ -183,16 +183,14 @@ class Node:
 
     async def _publish_points(self, link):
         for device in list(self.devices.values()):
-            rows = [[point.id, point.name, point.unit] for point in device.points]
-            for at in range(0, max(1, len(rows)), _POINTS_PER_MESSAGE):
-                part = rows[at : at + _POINTS_PER_MESSAGE]
-                body = {"device": device.id, "driver": device.protocol, "points": part}
+            for at in range(0, max(1, len(device.points)), _POINTS_PER_MESSAGE):
                 topic = "%s/points/%s" % (self.prefix, device.id)
                 if at:
                     topic += "/%d" % (at // _POINTS_PER_MESSAGE)
-                text = json.dumps(body) if rows else ""
-                while await link.ready(len(topic) + 2 * len(text)):
-                    if link.publish(topic, text, 1, True):
+                body = _announcement(device, device.points[at : at + _POINTS_PER_MESSAGE])
+                while await link.ready(len(topic) + len(body)):
+                    # Not kept: it follows every connection.
+                    if link.publish(topic, body, 1, True, keep=False):
                         break
 
     def _publish_state(self):
@@ -255,6 +253,18 @@ class Node:
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
         self.last_error = "%s: %r" % (key, error)
+
+
+def _announcement(device, points):
+    """The message, as bytes, that names some points of a device; empty where there are none."""
+    body = bytearray()
+    head = '{"device":"%s","driver":"%s","points":[' % (device.id, device.protocol)
+    for point in points:
+        body.extend(b"," if body else head.encode())
+        body.extend(json.dumps([point.id, point.name, point.unit]).encode())
+    if body:
+        body.extend(b"]}")
+    return body
 
 
 def _forget():
