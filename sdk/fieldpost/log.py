@@ -36,6 +36,7 @@ _CURSOR = ".cur"
 _OFFSETS = "/offsets"
 #: Boots whose clock is remembered, for records stored before it was set.
 _BOOTS = const(16)
+_MARKS = const(16)
 
 
 class Log(Ring):
@@ -63,9 +64,10 @@ class Log(Ring):
         self._offsets = {}
         # What is on flash is behind this index; older frames in the ring are stored already.
         self._stored = 0
-        # Records from _mark on were acquired after _marked, those not stored after _since.
-        self._mark = 0
-        self._marked = self._since = self.clock.mono_ms()
+        # What is not stored was acquired after _since; _marks are pairs of an index and the time
+        # after which records from there on were acquired.
+        self._marks = []
+        self._since = self.clock.mono_ms()
         # Head of the oldest segment; whether writing failed since the last tend.
         self._head = None
         self._refused = False
@@ -330,8 +332,12 @@ class Log(Ring):
     def _is_late(self):
         """True when the oldest record that is not stored may have waited for ``maxLatency``."""
         now = self.clock.mono_ms()
-        if self.stored >= self._mark:
-            self._since, self._marked, self._mark = self._marked, now, self.next
+        marks = self._marks
+        while marks and marks[0] <= self.stored:
+            marks.pop(0)
+            self._since = marks.pop(0)
+        if len(marks) < _MARKS:
+            marks += (self.next, now)
         return self.mode == FILE and now - self._since >= self.options["maxLatency"]
 
     def _expire(self):

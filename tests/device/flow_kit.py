@@ -9,7 +9,7 @@ from fieldpost.bus import Bus
 from fieldpost.config import Validator
 from fieldpost.outlet import Outlet
 from fieldpost.record import decode
-from fieldpost.ring import Ring
+from fieldpost.ring import DROP_OLDEST, Ring
 from fieldpost.subscription import Subscriber, Subscription
 
 PREFIX = "fieldpost/nodes/gw"
@@ -89,16 +89,24 @@ class Flow:
     """A log with its clock, outlet and link; time moves by ``pass_ms`` only."""
 
     def __init__(self, unix_ms=UNIX_MS, frames=8, frame_bytes=256, buffer_bytes=512, **rules):
+        policy = rules.pop("policy", DROP_OLDEST)
+        self.shape = frames * frame_bytes, frame_bytes, policy, rules.pop("max_age_ms", 0)
+        self.rules = Validator().table("flush", rules, "")
+        self.buffer_bytes = buffer_bytes
+        self.start(unix_ms)
+
+    def start(self, unix_ms):
+        """Make everything anew, as a boot does."""
         self.clock, self.ticks = still_clock(1000, unix_ms)
-        ring = {key: rules.pop(key) for key in ("policy", "max_age_ms") if key in rules}
-        self.ring = Ring(
-            frames * frame_bytes, self.clock, lambda: STREAM, BOOT, frame_bytes, **ring
-        )
-        rules = Validator().table("flush", rules, "")
+        self.ring = self.make_ring(*self.shape)
         self.bus = Bus()
-        self.log = Subscription("default", self.ring, rules, self.bus)
+        self.log = Subscription("default", self.ring, self.rules, self.bus)
         self.link = Link()
-        self.outlet = Outlet(PREFIX, [self.link], buffer_bytes)
+        self.outlet = Outlet(PREFIX, [self.link], self.buffer_bytes)
+
+    def make_ring(self, size, *shape):
+        """The log of this flow."""
+        return Ring(size, self.clock, lambda: STREAM, BOOT, *shape)
 
     def subscriber(self, name="collector", **config):
         """A new subscriber of the log."""

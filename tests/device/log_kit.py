@@ -2,7 +2,8 @@
 
 import os
 
-from core_kit import still_clock
+from core_kit import UNIX_MS, still_clock
+from flow_kit import BOOT, STREAM, Flow
 
 from fieldpost import log, replay, segment, smallfile
 from fieldpost.compat import names
@@ -123,6 +124,41 @@ class Store:
     def segments(self):
         """Names of the segment files."""
         return sorted(names(FOLDER + segment.FOLDER))
+
+
+class LogFlow(Flow):
+    """A ``Flow`` whose log is durable, and there again after ``reboot``."""
+
+    def __init__(self, store=None, unix_ms=UNIX_MS, **rules):
+        self.options = options(**dict({"segment": 1024}, **(store or {})))
+        self.boot = BOOT - 1
+        self.stream = STREAM - 1
+        wipe()
+        Flow.__init__(self, unix_ms, **rules)
+
+    def make_ring(self, size, *shape):
+        """A log in the folder of all tests."""
+        self.boot += 1
+        return Log(FOLDER, self.options, size, self.clock, self.new_stream, self.boot, *shape)
+
+    def new_stream(self):
+        """The first one is ``STREAM``."""
+        self.stream += 1
+        return self.stream
+
+    def reboot(self, unix_ms=None):
+        """What was in RAM is gone; the clock may be, too."""
+        self.start(unix_ms)
+
+    def tend(self, seconds=1):
+        """Let time pass, with the care once a second."""
+        for _ in range(seconds):
+            self.pass_ms(1000)
+            self.ring.tend()
+
+    def mode(self):
+        """What the subscription's state says."""
+        return self.log.state()["mode"]
 
 
 def indexes(values):
