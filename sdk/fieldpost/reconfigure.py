@@ -5,6 +5,8 @@ rebuilt and started; the others keep their schedule and their last values. Flush
 acquisition rules take effect at once; logs and cursors that remain are not touched.
 """
 
+import json
+
 from . import build, plan
 from .errors import ConfigError
 
@@ -19,9 +21,9 @@ async def apply(node, config):
     """
     made = plan.load(config, node.folder)
     head = made.head()
-    digests = head["digests"]
-    _check_fixed(node, head)
-    changes = {kind: _differences(node.digests[kind], digests[kind]) for kind in digests}
+    old, new = json.loads(node.digests), json.loads(head["digests"])
+    _check_fixed(node, head, old["shape"], new["shape"])
+    changes = {kind: _differences(old[kind], new[kind]) for kind in new}
     done = []
     await _links(node, head["mqtt"], changes["mqtt"], done)
     _subscriptions(node, head["subscriptions"], changes["subscription"])
@@ -34,7 +36,7 @@ async def apply(node, config):
     for kind in ("device", "subscription", "subscriber"):
         done += [kind + ":" + key for key in changes[kind]]
     node.settings = head["settings"]
-    node.digests = digests
+    node.digests = head["digests"]
     node.announce()
     return sorted(done)
 
@@ -44,11 +46,10 @@ def _differences(old, new):
     return [key for key in new if old.get(key) != new[key]] + [k for k in old if k not in new]
 
 
-def _check_fixed(node, head):
+def _check_fixed(node, head, old, new):
     name = head["settings"]["node"]
     if name != node.name:
         raise ConfigError("node", name, node.name + " until a restart")
-    old, new = node.digests["shape"], head["digests"]["shape"]
     for i, row in enumerate(head["subscriptions"]):
         if old.get(row["id"], new[row["id"]]) != new[row["id"]]:
             path = "subscriptions[%d]" % i
