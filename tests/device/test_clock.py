@@ -104,6 +104,15 @@ def test_time_is_unknown_until_set():
     assert clock.source is None
 
 
+def test_schedules_go_by_the_best_time_known():
+    clock, ticks = still_clock()
+    ticks.advance(7)
+    assert clock.wall_ms() == 7
+    clock.set_unix_ms(UNIX_MS, "ntp")
+    ticks.advance(7)
+    assert clock.wall_ms() == UNIX_MS + 7
+
+
 def test_set_time_is_exact_and_advances_with_the_ticks():
     clock, ticks = still_clock(PERIOD - 500)
     ticks.advance(2000)
@@ -152,6 +161,11 @@ def test_plausible_system_time_is_adopted_in_either_epoch():
         assert clock.source == "system"
 
 
+def test_earliest_plausible_time_is_2024():
+    assert PLAUSIBLE_UNIX_S == (2024 - 1970) * 365 * 86400 + 13 * 86400
+    assert Clock(1970, now_s=lambda: PLAUSIBLE_UNIX_S, ticks=Ticks()).adopt_system()
+
+
 def test_clock_that_was_never_set_is_not_adopted():
     for year, now_s in ((1970, 0), (2000, 0), (1970, PLAUSIBLE_UNIX_S - 1), (2000, 700000000)):
         clock = Clock(year, now_s=lambda: now_s, ticks=Ticks())  # noqa: B023
@@ -164,3 +178,5 @@ def test_real_system_time():
     clock = Clock()
     if clock.adopt_system():
         assert abs(clock.unix_ms() // 1000 - int(time.time()) - clock.epoch_offset_s) <= 2
+        if not compat.MICROPYTHON:
+            assert abs(clock.unix_ms() - time.time_ns() // 1000000) <= 500

@@ -1,11 +1,13 @@
 """point: values, status, and what an update sets off."""
 
-from core_kit import allocated
+import time
+
+from core_kit import allocated, refused
 
 from fieldpost.bus import Bus
 from fieldpost.compat import ticks_diff, ticks_ms
 from fieldpost.events import VALUE_CHANGED
-from fieldpost.point import Point
+from fieldpost.point import Point, Settings
 
 
 def watched(**fields):
@@ -25,12 +27,18 @@ def test_new_point_has_no_value():
     point = Point(7, "ahu-1", "dat", "°C", {"register": 3})
     assert (point.id, point.key, point.device, point.name) == (7, "ahu-1/dat", "ahu-1", "dat")
     assert (point.unit, point.config) == ("°C", {"register": 3})
-    assert (point.value, point.text, point.status) == (None, None, "init")
+    assert (point.value, point.text, point.status, point.ticks) == (None, None, "init", 0)
 
 
 def test_points_do_not_share_a_configuration():
     Point(1, "a", "b").config["x"] = 1
     assert Point(2, "a", "c").config == {}
+
+
+def test_own_settings_go_before_shared_ones():
+    settings = Settings({"register": 1}, {"register": 0, "scale": 10})
+    assert (settings["register"], settings["scale"]) == (1, 10)
+    assert "offset" in refused(KeyError, settings.__getitem__, "offset")
 
 
 def test_update_takes_value_text_and_time():
@@ -73,6 +81,9 @@ def test_failure_keeps_the_last_value_and_says_why():
     assert (point.value, point.text, point.status) == (5, "five", "timeout")
     assert 0 <= ticks_diff(point.ticks, before) < 1000
     assert len(seen) == 1
+    time.sleep(0.01)
+    point.fail("timeout")
+    assert ticks_diff(point.ticks, before) >= 8
 
 
 def test_every_update_asks_the_triggers_before_the_event():

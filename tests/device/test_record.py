@@ -138,6 +138,20 @@ def test_other_floats_take_eight_bytes_and_are_exact():
         assert len(write(value)) == 11, value
 
 
+def test_every_bit_of_a_float_counts():
+    if not DOUBLE:
+        return
+    for bit in range(52):
+        for exponent in (0, 896, 897, 1023, 1150, 1151, 2047):
+            bits = exponent << 52 | 1 << bit
+            value = struct.unpack("<d", struct.pack("<Q", bits))[0]
+            short = bit >= 29 and 897 <= exponent != 1151
+            data = write(value)
+            assert len(data) == (7 if short else 11), (exponent, bit)
+            if value == value:
+                assert back(value) == (value, None)
+
+
 def test_subnormal_float32_takes_eight_bytes_and_is_exact():
     value = 2.0**-126 / 8
     assert value and back(value) == (value, None)
@@ -181,27 +195,28 @@ def test_half_a_surrogate_pair_never_makes_a_chunk_unreadable():
         assert records[0][3] == "a\ufffd"
         if value is half:
             assert records[0][2] == "a\ufffd"
-    # Other characters of the same lead byte.
-    assert back("\ud7ff퟿a\ud000") == ("\ud7ff퟿a\ud000", None)
+    # Other characters have the same lead byte.
+    for text in ("\ud7ff", "é\ud000", "\ud000\ud7ffa"):
+        assert back(text) == (text, None)
+    for text in (half[1], half[1] + "b", half + half, "\ud000" + half, half + "é\ud000" + half[1]):
+        assert back(text)[0] == text.replace(half[1], "\ufffd")
 
 
 def test_write_says_how_much_room_it_needs_at_least():
-    for value, text in (
-        (1, None),
-        (2**63, None),
-        ("x" * 40, None),
-        ([1] * 30, None),
-        (1, "y" * 60),
-    ):
+    cases = ((1, None), (2**63, None), ("x" * 40, None), ([1] * 30, None), (1, "y" * 60))
+    for value, text in cases:
         size = len(write(value, text, 2**32 - 1, 2**28))
-        room = end = 0
-        while end <= 0:
+        wanted = 0
+        for room in range(size + 30):
             buf = bytearray(ROOM)
             end = record.write(buf, 10, 10 + room, 2**32 - 1, 2**28, value, text)
-            assert not any(buf[10 + room :])
-            assert end > 0 or room < -end <= size + 20
-            room = max(room, -end)
+            assert not any(buf[:10]) and not any(buf[10 + room :])
+            if end > 0:
+                break
+            assert room < -end <= size + 20
+            wanted = max(wanted, -end)
         assert end == 10 + size
+        assert room == wanted
 
 
 def test_room_for_the_longest_record_of_all():
@@ -294,7 +309,8 @@ def test_body_that_no_encoder_wrote_is_refused():
         (b"", 1),
         (b"\x00\x01\x00", 0),
         (b"\x00\x01\x00", 2),
-        (b"\x0c\x01\x00\x00\x00\x00", 1),  # unknown type
+        (b"\x0c\x01\x00\x00", 1),  # unknown type
+        (b"\x0f\x01\x00", 1),
         (b"\x00\x81\x82\x83\x84\x85\x06\x00", 1),  # varint of six bytes
         (b"\x00\x01\xff\xff\xff\xff\xff\xff", 1),
         (b"\x0a\x01\x00\x05abc", 1),  # text past the end
