@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from fieldpost.config import SCHEMA, Row, load_driver
+from fieldpost.config import SCHEMA, Row, load_driver, rows
 
 DRIVERS = ("virtual", "modbus", "host")
 
@@ -68,14 +68,14 @@ def valid(draw, row, depth=0):
 @st.composite
 def table(draw, name, depth=0):
     """An object that a table mostly accepts, with every required key and some of the others."""
-    rows = dict(SCHEMA[name])
+    own = dict(SCHEMA[name])
     made = {}
     if name == "device":
         made["driver"] = draw(st.sampled_from(DRIVERS))
-        rows.update(load_driver(made["driver"]).DEVICE)
-        rows.pop("driver")
-        rows.pop("points")
-    for key, text in rows.items():
+        own.update(rows(load_driver(made["driver"]).DEVICE))
+        own.pop("driver")
+        own.pop("points")
+    for key, text in own.items():
         row = Row(text)
         if row.required or draw(st.integers(0, 3)) == 0:
             made[key] = draw(valid(row, depth))

@@ -14,7 +14,7 @@ import pkgutil
 import sys
 
 import fieldpost.drivers
-from fieldpost.config import SCHEMA, Row
+from fieldpost.config import SCHEMA, Row, rows
 
 _PLAIN = "[A-Za-z0-9_.-]+"
 _RULE = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}
@@ -44,13 +44,13 @@ _LIMITS = {
 def json_schema():
     """The schema as a dict that ``json`` can write."""
     tables = {
-        name: _table(rows) for name, rows in SCHEMA.items() if name not in ("device", "point")
+        name: _table(table) for name, table in SCHEMA.items() if name not in ("device", "point")
     }
     known = drivers()
     for name, driver in known.items():
-        own = {**SCHEMA["device"], **driver.DEVICE}
+        own = {**SCHEMA["device"], **rows(driver.DEVICE)}
         tables[f"device.{name}"] = _table(own, {"point": f"point.{name}"})
-        tables[f"point.{name}"] = _table({**SCHEMA["point"], **driver.POINT})
+        tables[f"point.{name}"] = _table({**SCHEMA["point"], **rows(driver.POINT)})
     tables["device"] = _by_driver(known)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -91,9 +91,9 @@ def _by_driver(names):
     }
 
 
-def _table(rows, renamed=None):
+def _table(table, renamed=None):
     """An object with these rows; ``renamed`` tables stand for others."""
-    parsed = {key: Row(row) for key, row in rows.items()}
+    parsed = {key: Row(row) for key, row in table.items()}
     required = [key for key, row in parsed.items() if row.required]
     made = {
         "type": "object",

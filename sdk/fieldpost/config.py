@@ -246,8 +246,8 @@ class Validator:
         except (ImportError, AttributeError):
             # Missing, or a module of that folder that is not a driver.
             raise _refusal(path, name, "the name of a driver") from None
-        self._point_rows = driver.POINT
-        return driver.DEVICE
+        self._point_rows = rows(driver.POINT)
+        return rows(driver.DEVICE)
 
     def _field(self, row, value, key, path):
         path = _join(path, key)
@@ -344,6 +344,13 @@ class Validator:
         _need(isinstance(value, dict), row, value, path)
         kind = Row(row.words[0])
         return {key: self.value(kind, value[key], _join(path, key)) for key in value}
+
+
+def rows(table):
+    """The rows of a driver's ``DEVICE`` or ``POINT``: a dict, made of text if need be."""
+    if isinstance(table, str):
+        return dict(line.strip().split(": ", 1) for line in table.strip().split("\n"))
+    return table
 
 
 def describe(row):

@@ -10,7 +10,10 @@ from fieldpost.errors import ConfigError
 
 class Tank:
     DEVICE = {"pin": "int 0..48", "token": "secret 4..8 = ?"}
-    POINT = {"gain": "num -1.5..1e3 = 1", "mode": "enum a b = ?"}
+    POINT = """
+        gain: num -1.5..1e3 = 1
+        mode: enum a b = ?
+    """
 
 
 class Plain:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config_cases import DRIVERS, anything, damaged, places, table
-from fieldpost.config import SCHEMA, Row, describe, load_driver, validate
+from fieldpost.config import SCHEMA, Row, describe, load_driver, rows, validate
 from fieldpost.errors import ConfigError
 
 SECRET = "Xy7-geheim"
@@ -68,7 +68,8 @@ def test_secrets_are_never_shown(broker, data):
 
 @pytest.mark.parametrize("name", DRIVERS)
 def test_rows_of_drivers_are_rows(name):
-    for text in {**load_driver(name).DEVICE, **load_driver(name).POINT}.values():
+    driver = load_driver(name)
+    for text in {**rows(driver.DEVICE), **rows(driver.POINT)}.values():
         row = Row(text)
         assert describe(row)
         assert row.required or row.default is None or row.default == row.default

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieldpost.config import Row, rows
 from fieldpost.drivers.modbus import Modbus
 from fieldpost.drivers.modbus_pdu import (
     FORMATS,
@@ -31,14 +32,19 @@ LIMITS = {
     for name, size in SIZES.items()
     if "int" in name
 }
+ROWS = rows(Modbus.POINT)
 DEVICE = {"word_order": "big", "byte_order": "big"}
 orders = st.sampled_from(["big", "little"])
 
 
 def field(table="holding", register=0, **config):
-    rows = dict.fromkeys(Modbus.POINT)
-    rows.update(scale=1, offset=0, bit=0, writable=False, table=table, register=register)
-    return place(Point(1, "dev", "p", config={**rows, **config}), DEVICE)
+    own = dict.fromkeys(ROWS)
+    own.update(scale=1, offset=0, bit=0, writable=False, table=table, register=register)
+    return place(Point(1, "dev", "p", config={**own, **config}), DEVICE)
+
+
+def test_every_format_may_be_configured():
+    assert sorted(Row(ROWS["type"]).words) == sorted(FORMATS)
 
 
 def read(one, data):

@@ -25,7 +25,8 @@ A whole driver, in a file ``drivers/tank.py`` of its own::
     driver = Tank
 
 Rows of ``DEVICE`` and ``POINT`` are configuration schema rows (see ``config.py``): the node has
-validated both before it makes the driver, and has filled in every default.
+validated both before it makes the driver, and has filled in every default. Either may also be a
+text with a line ``key: row`` each, which takes no memory on a board that runs from ROMFS.
 
 The node calls ``start`` before the first read and ``read`` once per interval, under the device's
 ``timeout_ms``; a ``read`` that exceeds it is cancelled. ``read`` and ``write`` may overlap.

@@ -59,11 +59,11 @@ def measure(source, path=None):
 class Host(Driver):
     """Reads /proc, /sys and the interpreter; every read is bounded and needs no waiting."""
 
-    POINT = {
-        "source": "enum load1 load5 load15 memory_total memory_free memory_available uptime "
-        "temperature disk_total disk_free heap_free",
-        "path": "str 1..128 = ?",
-    }
+    POINT = """
+        source: enum load1 load5 load15 memory_total memory_free memory_available uptime \
+temperature disk_total disk_free heap_free
+        path: str 1..128 = ?
+    """
 
     async def read(self, points):
         """Update the points whose source exists, fail the others."""

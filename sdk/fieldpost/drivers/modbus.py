@@ -51,7 +51,7 @@ from ..compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, ticks_
 from ..errors import DriverError, LinkError
 from ..net import open_stream
 from .base import Driver
-from .modbus_pdu import FORMATS, RefusedError, check, encode, place, plan
+from .modbus_pdu import RefusedError, check, encode, place, plan
 
 _READ_HOLDING = const(3)
 _WRITE_COIL = const(5)
@@ -68,30 +68,30 @@ _GATEWAY = (10, 11)
 class Modbus(Driver):
     """One unit over one TCP connection, one request at a time."""
 
-    DEVICE = {
-        "host": "str 1..253",
-        "port": "int 1..65535 = 502",
-        "unit": "int 0..255 = 1",
-        "retries": "int 0..9 = 1",
-        "max_gap": "int 0..120 = 0",
-        "word_order": "enum big little = big",
-        "byte_order": "enum big little = big",
-        "write_multiple": "bool = false",
-    }
-    POINT = {
-        "table": "enum coil discrete holding input",
-        "register": "int 0..65535",
-        "type": "enum " + " ".join(FORMATS) + " = ?",
-        "bit": "int 0..15 = 0",
-        "word_order": "enum big little = ?",
-        "byte_order": "enum big little = ?",
-        "scale": "num = 1",
-        "offset": "num = 0",
-        "decimals": "int 0..9 = ?",
-        "writable": "bool = false",
-        "min": "num = ?",
-        "max": "num = ?",
-    }
+    DEVICE = """
+        host: str 1..253
+        port: int 1..65535 = 502
+        unit: int 0..255 = 1
+        retries: int 0..9 = 1
+        max_gap: int 0..120 = 0
+        word_order: enum big little = big
+        byte_order: enum big little = big
+        write_multiple: bool = false
+    """
+    POINT = """
+        table: enum coil discrete holding input
+        register: int 0..65535
+        type: enum bool int16 uint16 int32 uint32 int64 uint64 float32 float64 = ?
+        bit: int 0..15 = 0
+        word_order: enum big little = ?
+        byte_order: enum big little = ?
+        scale: num = 1
+        offset: num = 0
+        decimals: int 0..9 = ?
+        writable: bool = false
+        min: num = ?
+        max: num = ?
+    """
     #: How long a refused address is left alone, in ms.
     REFUSED_MS = 60000
 

@@ -41,21 +41,21 @@ _SCALARS = (int, float, bool, str)
 class Virtual(Driver):
     """Made-up values; deterministic for a time since ``start`` and a number of reads."""
 
-    POINT = {
-        "kind": "enum constant ramp sine walk counter toggle = constant",
-        "value": "any = ?",
-        "period": "int 2..86400000 = 60000",
-        "phase": "int 0..86400000 = 0",
-        "amplitude": "num = 1",
-        "from": "num = 0",
-        "to": "num = 100",
-        "step": "num = 1",
-        "min": "num = 0",
-        "max": "num = 100",
-        "seed": "int 1..65520 = 1",
-        "decimals": "int 0..6 = 2",
-        "writable": "bool = false",
-    }
+    POINT = """
+        kind: enum constant ramp sine walk counter toggle = constant
+        value: any = ?
+        period: int 2..86400000 = 60000
+        phase: int 0..86400000 = 0
+        amplitude: num = 1
+        from: num = 0
+        to: num = 100
+        step: num = 1
+        min: num = 0
+        max: num = 100
+        seed: int 1..65520 = 1
+        decimals: int 0..6 = 2
+        writable: bool = false
+    """
 
     def __init__(self, config, points):
         """Refuse a ``value`` that its kind cannot have, by ``ConfigError``."""
