@@ -86,6 +86,23 @@ else:
         traceback.print_exception(type(error), error, error.__traceback__, file=file)
 
 
+async def wait_set(event, ms):
+    """Wait until ``event`` is set, which a timer does after ``ms`` if nobody did before.
+
+    Takes half the memory of ``wait_for_ms`` and ends without an exception.
+    """
+    timer = asyncio.create_task(_set_after(event, ms))
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
+
+
+async def _set_after(event, ms):
+    await sleep_ms(ms)
+    event.set()
+
+
 def unload(name):
     """Forget an imported module ``package.module``, so that its memory can be reclaimed."""
     module = sys.modules.pop(name, None)

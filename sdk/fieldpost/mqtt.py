@@ -15,7 +15,7 @@ and ``will``, None or a dict of ``topic, payload, qos, retain``. The less obviou
 
 import random
 
-from .compat import TimeoutError, asyncio, const, ticks_diff, ticks_ms, wait_for_ms
+from .compat import asyncio, const, ticks_diff, ticks_ms, wait_set
 from .errors import LinkError
 from .events import ERROR, LINK_DOWN, LINK_UP
 from .mqtt_codec import CONNACK, DUP, PINGRESP, PUBACK, RETAIN, Codec, to_bytes
@@ -178,11 +178,8 @@ class Link:
         if self._fault != "reconfigured":
             self._lost.clear()
         half = delay // 2
-        try:
-            await wait_for_ms(self._lost.wait(), half + (half * random.getrandbits(10) >> 10))
-        except TimeoutError:
-            return delay
-        return 0  # reconfigured
+        await wait_set(self._lost, half + (half * random.getrandbits(10) >> 10))
+        return 0 if self._fault == "reconfigured" else delay
 
     async def _session(self, config):
         timeout, limit = config["timeout_ms"], config["receive_max_bytes"]
@@ -238,11 +235,11 @@ class Link:
     async def _watch(self):
         timeout, keepalive = self.config["timeout_ms"], self.config["keepalive_s"] * 1000
         tick = min(timeout, keepalive) // 4
-        try:
-            await wait_for_ms(self._lost.wait(), tick)
+        await wait_set(self._lost, tick)
+        if self._fault:
             raise LinkError(self._fault)
-        except TimeoutError:
-            now = ticks_ms()
+        self._lost.clear()
+        now = ticks_ms()
         silent = ticks_diff(now, self._read_at)
         unsent = ticks_diff(now, self._write_at)
         unacked = ticks_diff(now, self._ack_at)

@@ -4,7 +4,7 @@ Reads are decided at once, in ``Watch.__call__``. What time decides (aligned int
 time parts of ``on_cov``) is decided in one task that sleeps until the next moment.
 """
 
-from .compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, wait_for_ms
+from .compat import asyncio, const, ticks_add, ticks_diff, wait_set
 
 #: The task looks at least this often, which also carries the triggers past the tick wrap.
 _LONGEST_MS = const(3600000)
@@ -100,10 +100,7 @@ class Recorder:
             task.beat()
             wait = self.step()
             if wait > 0:
-                try:
-                    await wait_for_ms(self._event.wait(), wait)
-                except TimeoutError:
-                    pass
+                await wait_set(self._event, wait)
             else:
                 await asyncio.sleep(0)
             self._event.clear()

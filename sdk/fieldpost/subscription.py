@@ -6,7 +6,7 @@ oldest ones are acknowledged, and sends again what was not. Words and defaults a
 JSON API (module ``loggers``).
 """
 
-from .compat import TimeoutError, asyncio, const, wait_for_ms
+from .compat import asyncio, const, wait_set
 from .errors import FieldpostError
 from .events import RECORDS_DROPPED
 
@@ -219,10 +219,7 @@ class Subscriber:
             if wait <= 0:
                 await asyncio.sleep(0)
                 continue
-            try:
-                await wait_for_ms(self._event.wait(), wait)
-            except TimeoutError:
-                pass
+            await wait_set(self._event, wait)
             self._event.clear()
         self.outlet.tell(self, self.ended)
 
