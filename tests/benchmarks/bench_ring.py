@@ -22,7 +22,7 @@ def measure():
         (step,) = rig.wasm({"files": folder}, [ON_WASM])
     narrow = json.loads(step["result"])
     return {
-        "ring_bytes_per_record": max(wide["float32"], narrow["float32"]),
+        "ring_bytes_per_record": round(max(wide["float32"], narrow["float32"]), 2),
         "append_alloc_bytes": max(
             one[key] for one in (wide, narrow) for key in one if "alloc" in key
         ),

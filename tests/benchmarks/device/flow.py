@@ -18,6 +18,8 @@ BATCH = 50
 RECORD_BYTES = 8
 FRAME_OVERHEAD = 52
 
+gc.threshold(gc.mem_free() // 4)  # as boot.py of the firmware does
+
 
 async def fill(ring, subscriber):
     """Append float32 values of ten points for ever, never more than the ring can keep."""
