@@ -183,7 +183,7 @@ class Ring:
         if self._count:
             self._counts[slot] = self._count
             self._ends[slot] = self._pos
-            self._newest[slot] = self._mono + ticks_diff(self._ticks, self._base_ticks)
+            self._newest[slot] = self._mono + self.elapsed()
             self._index += self._count
             self._count = 0
         else:
@@ -211,11 +211,8 @@ class Ring:
         count, end = self._extent(slot)
         return self.buf, slot * self.frame_bytes, self._first[slot], count, end
 
-    def elapsed(self, first):
-        """ms from the base to the newest record of the open frame, if ``first`` is its first
-        index; None for any other frame."""
-        if self._slot < 0 or self._index != first:
-            return None
+    def elapsed(self):
+        """ms from the base of the newest frame to its newest record."""
         return ticks_diff(self._ticks, self._base_ticks)
 
     def bytes_from(self, index):
@@ -454,9 +451,9 @@ class Reader:
     def _advance(self, header, max_records, max_bytes):
         """Move over the records of ``header`` that fit, cut it down to those; False if none."""
         if header.count <= max_records and header.length <= max_bytes:
-            # The frame is done, or open: then the time of its newest record is known.
+            # Now the frame is done, or it is the open one and may grow.
             self._pos += header.length
-            self._ms = self.ring.elapsed(self._first)
+            self._ms = self.ring.elapsed()
             self._step(header.count)
             return True
         start = self._pos

@@ -4,6 +4,7 @@ import random
 
 from core_kit import UNIX_MS, Ticks, allocated, refused, still_clock
 
+import fieldpost.ring
 from fieldpost.clock import Clock
 from fieldpost.compat import ticks_add
 from fieldpost.record import HEADER_BYTES, decode
@@ -63,6 +64,7 @@ def packed(reader, room=4096, max_records=10000):
         pos = 10
         before = len(found)
         while pos < end:
+            assert not any(out[pos + 6 : pos + 8])
             header, records, pos = decode(out, pos)
             assert header.boot == 9
             for number, (ms, point_id, value, text) in enumerate(records):
@@ -141,10 +143,21 @@ def test_every_start_and_every_limit_gives_the_same_records():
 
 def test_size_is_checked():
     clock, _ = still_clock()
+    ring = Ring(4096, clock, int)
+    assert (ring.frames, ring.frame_bytes, ring.boot, ring.policy) == (4, 1024, 0, DROP_OLDEST)
     for size, frame in ((1023, 512), (100, 63), (200000, 65536), (100, 64)):
         assert "frames" in refused(ValueError, Ring, size, clock, int, 0, frame)
     assert len(Ring(1023, clock, int, 0, 256).buf) == 768
     assert len(Ring(131072, clock, int, 0, 65535).buf) == 131070
+
+
+def test_every_frame_is_used_before_one_is_given_up():
+    ring, _, _ = make()
+    while not ring.oldest:
+        fill(ring, 1)
+    # 5 bytes a record, while 20 bytes are free.
+    per_frame = (128 - HEADER_BYTES - 20) // 5 + 1
+    assert (ring.oldest, ring.next) == (per_frame, 4 * per_frame + 1)
 
 
 def test_smallest_and_largest_frames():
@@ -206,6 +219,22 @@ def test_refusing_takes_no_heap():
     assert allocated(lambda: ring.append(1, 1000), 50) == 0
 
 
+def test_following_reader_steps_through_nothing_twice():
+    ring, ticks, _ = make(frames=8)
+    steps = []
+    real = fieldpost.ring.skip
+    fieldpost.ring.skip = lambda buf, pos: (steps.append(pos), real(buf, pos))[1]
+    try:
+        reader = Reader(ring, 0)
+        for number in range(70):
+            fill(ring, 1 + number % 2)
+            ticks.advance(5)
+            assert len((taken, packed)[number & 1](reader)) == 1 + number % 2
+    finally:
+        fieldpost.ring.skip = real
+    assert steps == []
+
+
 def test_ring_that_is_given_up_is_not_kept_by_the_clock():
     _, _, clock = make()
     assert clock.on_change == []
@@ -247,6 +276,22 @@ def test_record_too_long_costs_no_other():
         else:
             assert ring.dropped == {"overflow": before["overflow"], "invalid": 100}
         assert (ring.oldest, ring.next) == kept
+
+
+def test_refused_values_take_the_place_of_one_frame_at_most():
+    ring, _, _ = make()
+    ring.cursors.append(Cursor())
+    while not ring.oldest:
+        fill(ring, 1)
+    while ring.frame(ring.next - 1)[3] < ring.oldest:
+        fill(ring, 1)
+    kept = ring.oldest
+    for _ in range(50):
+        assert not ring.append(1, 2**64)
+    assert ring.oldest == 2 * kept
+    assert ring.dropped == {"overflow": 2 * kept, "invalid": 50}
+    fill(ring, kept)
+    assert ring.oldest == 2 * kept
 
 
 def longest_text(ring):
@@ -320,19 +365,29 @@ def test_nothing_is_lost_without_cursors():
 
 
 def test_slowest_cursor_decides():
+    for acked in ((30, 4), (4, 30), (30, 4, 30)):
+        ring, _, _ = make()
+        ring.cursors.extend([Cursor(index) for index in acked])
+        while not ring.oldest:
+            fill(ring, 1, ring.next)
+        assert ring.dropped == {"overflow": ring.oldest - 4}
+        for cursor in ring.cursors:
+            cursor.acked = ring.next
+        fill(ring, 10, ring.next)
+        assert ring.dropped == {"overflow": ring.oldest - 4}
+
+
+def test_single_lost_record_is_counted():
     ring, _, _ = make()
-    fast, slow = Cursor(), Cursor()
-    ring.cursors.extend((fast, slow))
-    fill(ring, 30)
-    fast.acked = 30
-    slow.acked = 4
-    while not ring.oldest:
-        fill(ring, 1, ring.next)
-    assert ring.dropped == {"overflow": ring.oldest - 4}
-    slow.acked = ring.next
-    lost = ring.dropped["overflow"]
-    fill(ring, 10, ring.next)
-    assert ring.dropped == {"overflow": lost}
+    fill(ring, 60)
+    last = ring.frame(0)[3] - 1
+    for acked, lost in ((last, 1), (last + 1, 0)):
+        ring, _, _ = make()
+        ring.cursors.append(Cursor(acked))
+        while not ring.oldest:
+            fill(ring, 1)
+        assert ring.oldest == last + 1
+        assert sum(ring.dropped.values()) == lost
 
 
 def test_reject_new_refuses_until_a_whole_frame_is_acknowledged():
@@ -390,6 +445,16 @@ def test_max_age_full_ring_counts_overflow():
     ring.cursors.append(Cursor())
     fill(ring, 500)
     assert ring.dropped == {"overflow": ring.oldest}
+
+
+def test_tending_leaves_a_young_frame_open():
+    for policy in (DROP_OLDEST, MAX_AGE):
+        ring, ticks, _ = make(policy=policy, max_age_ms=10000)
+        for _ in range(12):
+            ring.tend()
+            fill(ring, 1)
+            ticks.advance(1000)
+        assert ring.frame(0)[3] == 12
 
 
 def test_max_age_longer_than_the_ticks_reach():
@@ -746,6 +811,23 @@ def test_listener_is_called_once_at_the_armed_index():
     ring.arm(ring.next)
     fill(ring, 2)
     assert calls == [7, 54]
+    ring.close_frame()
+    fill(ring, 1)
+    del calls[:]
+    ring.arm(ring.next + 5)
+    fill(ring, 20)
+    assert calls == [61]
+
+
+def test_armed_before_the_first_record():
+    ring, _, _ = make()
+    calls = []
+    ring.listeners.append(lambda: calls.append(ring.next))
+    ring.arm(3)
+    fill(ring, 1)
+    ring.arm(3)
+    fill(ring, 5)
+    assert calls == [0, 3]
 
 
 def test_listener_is_called_when_a_frame_fills():
