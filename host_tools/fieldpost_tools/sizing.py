@@ -26,11 +26,8 @@ ENDURANCE = 100_000
 #: log; blocks for the names of segments, and erases, for each block of a segment written.
 VOLUME_BLOCKS, LOG_BLOCKS = 14, 4
 NAME_BLOCKS, ERASES = 0.055, 1.09
-#: The node looks after its logs so often.
-TEND_MS = 1000
-#: In FILE mode, a log that has new records all the time stores them so many times in each
-#: maxLatency and one look: once for the oldest of them, once for what came since the look before.
-LATE_WRITES = 2
+#: The node looks after its logs so often, and they know for so long when records came.
+TEND_MS, MARKED_MS = 1000, 8000
 #: Dating a frame's first record from the log's base takes up to a 4-byte varint.
 _FIRST_MS_BYTES = 4
 #: Flash that lasts less is warned of.
@@ -138,7 +135,7 @@ def plan(config, board, assumptions=None):
             for row in config["subscriptions"]
         ]
     except ConfigError as error:
-        raise InputError(*error.args) from error
+        raise InputError(error.path, error.value, error.allowed) from error
     shapes = [
         _Shape(row, one) for row, one in zip(config["subscriptions"], found, strict=True) if one
     ]
@@ -225,26 +222,37 @@ class _Shape:
 
     def late_writes(self):
         """Writes an hour because of maxLatency, as long as nothing is acknowledged."""
-        period = self.store["maxLatency"] + TEND_MS
-        moments = sizing_records.moments_per_hour(self.found)
-        return min(moments, LATE_WRITES * HOUR_MS / period)
+        latency = self.store["maxLatency"]
+        if HOUR_MS * self.segment_records / self.per_hour <= latency:
+            return 0.0
+        # Of records that came later than that after a write, the log goes by the last it knows of:
+        # every second write comes early.
+        period = (latency + min(latency, MARKED_MS)) / 2
+        return min(sizing_records.moments_per_hour(self.found), HOUR_MS / max(period, TEND_MS))
 
     def writes_per_day(self, outage_hours):
         """Segments written on a day with such an outage."""
         store = self.store
         if not self.spills:
             return 0.0
-        begins = 0.0 if store["durable"] else 0.75 * self.ram_hours
-        if store["onEntries"]:
-            begins = min(begins, store["onEntries"] / self.per_hour)
+        begins, late = 0.75 * self.ram_hours, self.late_writes()
+        if store["durable"]:
+            begins = 0.0
+        elif store["onEntries"] and store["onEntries"] / self.per_hour < begins:
+            begins, late = store["onEntries"] / self.per_hour, 0.0
         full = self.per_hour / self.segment_records
         hours = min(outage_hours, _DAY_HOURS)
-        writes = max(hours - begins, 0) * self.late_writes()
-        writes += hours * full if hours > begins else 0.0
-        # Where batches wait longer than that, a durable log is never without something late.
-        if store["durable"] and store["maxLatency"] <= 2 * self.pace.delay_ms:
-            writes += (_DAY_HOURS - hours) * (self.late_writes() + full)
-        return writes
+        writes = (hours - begins) * late + hours * full if hours > begins else 0.0
+        return writes + (_DAY_HOURS - hours) * self._quiet_writes()
+
+    def _quiet_writes(self):
+        """Writes an hour without an outage: where batches wait so long that a durable log is
+        late."""
+        latency, delay = self.store["maxLatency"], self.pace.delay_ms
+        if not self.store["durable"] or latency > 2 * delay:
+            return 0.0
+        full = self.per_hour / self.segment_records
+        return self.late_writes() * (1 - latency / (2 * delay)) + full * (full * delay > HOUR_MS)
 
     def plan(self, outage_hours):
         """The finished ``LogPlan``."""

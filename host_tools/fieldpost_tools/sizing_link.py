@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fieldpost.record import HEADER_BYTES
 from fieldpost.topics import Template, selected
 from fieldpost.topics import prefixes as split_prefixes
-from fieldpost_tools.sizing_records import HOUR_MS, record_json, samples, together_per_hour
+from fieldpost_tools.sizing_records import HOUR_MS, groups_per_hour, record_json, samples
 
 DAY_HOURS = 24
 #: Bytes that TLS 1.2 adds to a record (AES-GCM): header, nonce and tag.
@@ -20,7 +20,7 @@ TLS_BYTES = 29
 _PUBACK_BYTES = 4
 _PING_BYTES = 2
 #: Typical numbers, for their digits.
-_FLUSH_ID, _STREAM, _SEQ, _UNIX_MS = 1_048_576_000, 100, 1_000_000, 1_700_000_000_000
+_FLUSH_ID, _STREAM, _SEQ, _UNIX_MS = 50_000_000, 50, 100_000, 1_700_000_000_000
 _LINK_COUNTERS = (
     "connects",
     "disconnects",
@@ -82,14 +82,20 @@ def pace(rules, found, record_bytes):
     total = sum(source.per_hour for source in found)
     if not total:
         return Pace(0.0, 0.0, 0.0)
-    gap = HOUR_MS / _wakes_per_hour(found)
-    period = delay = float(rules["minDelay"])
-    if rules["onEntries"] > 1 or rules["onBytes"]:
-        enough = max(rules["onEntries"], (rules["onBytes"] or 0) / record_bytes)
-        delay = period = max(delay, min(enough * HOUR_MS / total, gap + rules["maxDelay"]))
+    wakes = _wakes_per_hour(found)
+    period = float(rules["minDelay"])
+    enough = rules["onEntries"]
+    if rules["onBytes"]:
+        enough = min(enough, rules["onBytes"] / record_bytes)
+    if enough > 1:
+        period = max(
+            period, min(enough / total, 1 / wakes + rules["maxDelay"] / HOUR_MS) * HOUR_MS
+        )
     most = min(rules["maxEntries"], rules["maxBytes"] / record_bytes)
-    per_hour = max(HOUR_MS / max(period, gap), total / most)
-    return Pace(per_hour, total / per_hour, delay)
+    per_hour = max(min(HOUR_MS / period if period else wakes, wakes), total / most)
+    if total / wakes > most:
+        per_hour = max(per_hour, wakes * math.ceil(total / wakes / most))
+    return Pace(per_hour, total / per_hour, period)
 
 
 def _wakes_per_hour(found):
@@ -98,11 +104,7 @@ def _wakes_per_hour(found):
     Devices with the same interval are read in the same moment: what the first request brings goes
     at once, what the others bring soon after goes together.
     """
-    groups = {}
-    for source in found:
-        groups.setdefault((source.reads_per_hour, source.burst > 0), []).append(source)
-    timed = {source.timed: source.timed_per_hour for source in found}
-    return sum(map(together_per_hour, groups.values())) + sum(timed.values())
+    return groups_per_hour(found, lambda source: source.burst > 0)
 
 
 def traffic(config, logs, changes_per_hour, float_bits):

@@ -130,17 +130,21 @@ def _until_change(limit_ms, interval_ms, still):
 
 def moments_per_hour(found):
     """How often an hour at least one of the sources makes a record, of those read together."""
-    groups = {}
+    return groups_per_hour(found, lambda source: (source.device, source.burst))
+
+
+def groups_per_hour(found, key):
+    """How often an hour records are made at a time, where sources of one ``key`` are read at once.
+
+    Those of wall-clock terms come at one time for all points.
+    """
+    none = {}
     for source in found:
-        groups.setdefault((source.device, source.burst), []).append(source)
-    timed = {source.timed: source.timed_per_hour for source in found}
-    return sum(map(together_per_hour, groups.values())) + sum(timed.values())
-
-
-def together_per_hour(group):
-    """The same for sources that one and the same read serves; without wall-clock terms."""
-    none = math.prod(1 - min(source.recorded, 1) for source in group)
-    return group[0].reads_per_hour * (1 - none)
+        group = key(source), source.reads_per_hour
+        none[group] = none.get(group, 1) * max(1 - source.recorded, 0)
+    timed = {source.timed for source in found if source.timed}
+    moments = timed_per_hour(acquisition.compile(" or ".join(timed))) if timed else 0
+    return moments + sum(reads * (1 - share) for (_, reads), share in none.items())
 
 
 def varint_bytes(value):
@@ -186,7 +190,7 @@ def _mean(numbers):
 
 def _spread(low, high):
     # The golden ratio's multiples: even, and no round numbers among them.
-    return [low + (high - low) * (0.5 + i * 0.6180339887498949) % 1.0 for i in range(_SAMPLES)]
+    return [low + (high - low) * (i * 0.6180339887498949 % 1) for i in range(1, _SAMPLES + 1)]
 
 
 def _bursts(devices):

@@ -146,7 +146,7 @@ def _words(result):
         flash = "; flash has no limit" if log.flash_hours is None else flash
         needs = f"{bytes_text(log.need_ring_bytes)} of RAM"
         if log.flash_hours != 0:
-            needs += f" or {bytes_text(log.need_flash_bytes)} of flash"
+            needs += f" or {bytes_text(log.need_flash_bytes)} of flash for records"
         yield (
             f"{log.subscription}: RAM holds {hours_text(log.ram_hours)}{flash}; "
             f"an outage of {outage} needs {needs}: {'fits' if log.fits else 'DOES NOT FIT'}."
@@ -169,16 +169,15 @@ def _words(result):
 
 
 def _life(result):
-    outage = hours_text(result.assumptions.outage_hours)
+    hours = result.assumptions.outage_hours
+    when = f"an outage of {hours_text(hours)} every day" if hours < 24 else "one endless outage"
     if not result.erases_per_day:
-        return f"never written, even with an outage of {outage} every day"
-    erases = f"{result.erases_per_day:,.0f} block erases a day"
+        return f"never written, even with {when}"
+    erases = f"{result.erases_per_day:,.0f} block erases a day with {when}"
     if result.flash_years is None:
-        return f"{erases} with an outage of {outage} every day; the board sets no limit"
-    years = (
-        f"{result.flash_years:,.0f}" if result.flash_years >= 10 else f"{result.flash_years:.1f}"
-    )
-    return f"lasts {years} years with an outage of {outage} every day ({erases})"
+        return f"{erases}; of what size it is, the board does not say"
+    digits = 0 if result.flash_years >= 10 else 1
+    return f"lasts {result.flash_years:,.{digits}f} years: {erases}"
 
 
 def hours_text(hours):
