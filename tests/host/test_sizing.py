@@ -208,7 +208,7 @@ def modbus(*points, **keys):
         ({"type": "uint32"}, 9),
         ({"type": "uint32", "min": 0, "max": 1e6}, 7),
         ({"type": "float32"}, 7),
-        ({"type": "float32", "word_order": "little", "byte_order": "little"}, 7),
+        ({"type": "uint32", "min": 0, "max": 1e6, "word_order": "little"}, 7),
         ({"type": "float64"}, 11),
         ({"type": "int16", "scale": 0.25}, 7),
         ({"type": "int16", "scale": 2}, 5),
