@@ -326,3 +326,20 @@ class RingAgainstList(RuleBasedStateMachine):
 
 TestRing = RingAgainstList.TestCase
 TestRing.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+def test_largest_frames():
+    clock, ticks = still_clock(0, UNIX_MS)
+    ring = Ring(131072, clock, lambda: 1, BOOT, 65535)
+    assert len(ring.buf) == 2 * 65535
+    while not ring.oldest:
+        ring.append(1, None)
+        ticks.advance(1)
+    per_frame = ring.oldest
+    assert per_frame > 20000
+    reader = Reader(ring, per_frame)
+    out = bytearray(65535)
+    count, end = reader.pack(out, 0, len(out), 100000)
+    header, records, pos = decode(out)
+    assert (header.seq, header.count, pos) == (per_frame, count, end)
+    assert [one[0] for one in records] == list(range(UNIX_MS + per_frame, UNIX_MS + 2 * per_frame))
