@@ -29,9 +29,27 @@ if MICROPYTHON:
     ticks_diff = time.ticks_diff
     ticks_add = time.ticks_add
     sleep_ms = asyncio.sleep_ms
-    wait_for_ms = asyncio.wait_for_ms
     print_exception = sys.print_exception
     tidy = gc.collect
+
+    async def wait_for_ms(awaitable, ms):
+        """Await with a deadline in ms; raises ``compat.TimeoutError``.
+
+        asyncio's own makes two tasks for what is awaited, this one makes one for the deadline.
+        """
+        timer = asyncio.create_task(_cancel_after(asyncio.current_task(), ms))
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if timer.done():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
+
+    async def _cancel_after(task, ms):
+        await sleep_ms(ms)
+        task.cancel()
 
     def names(folder):
         """Names in a folder, not all at once. To be exhausted: littlefs keeps the folder open."""

@@ -21,7 +21,7 @@ from .events import ERROR, LINK_DOWN, LINK_UP
 from .mqtt_codec import CONNACK, DUP, PINGRESP, PUBACK, RETAIN, Codec, to_bytes
 from .net import open_stream
 
-_READ_BYTES = const(512)
+_READ_BYTES = const(256)
 # Places in an entry of the window.
 _PID = const(0)
 _DONE = const(1)

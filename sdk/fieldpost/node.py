@@ -197,13 +197,8 @@ class Node:
         links = [link for link in self.links if link.connected]
         if not links:
             return
-        # Part by part into a buffer that is there anyway: the whole is several times as large.
-        put = self.outlet.put
-        end = 0
-        for item in self._state():
-            text = ', "%s": ' if end else '{"%s": '
-            end = put(end, (text % item[0] + json.dumps(item[1])).encode())
-        end = put(end, b"}")
+        # Piece by piece into a buffer that is there anyway: the whole is several times as large.
+        end = _put_object(self.outlet.put, 0, self._state())
         for link in links:
             # Not kept: with the next connection there is a newer one.
             payload = memoryview(self.outlet.buf)[:end]
@@ -253,6 +248,19 @@ class Node:
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
         self.last_error = "%s: %r" % (key, error)
+
+
+def _put_object(put, end, items):
+    """Write a JSON object; ``put(position, bytes)`` returns the position behind."""
+    mark = '{"%s": '
+    for key, value in items:
+        end = put(end, (mark % key).encode())
+        if isinstance(value, dict) and value:
+            end = _put_object(put, end, value.items())
+        else:
+            end = put(end, json.dumps(value).encode())
+        mark = ', "%s": '
+    return put(end, b"}")
 
 
 def _announcement(device, points):
