@@ -5,25 +5,36 @@ from fieldpost_tools.sim.modbus_server import ahu_device
 NODE = "demo"
 SUBSCRIBER = "collector"
 #: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
-HEAP = "176k"
+HEAP = "128k"
 #: Device and point whose values are 0, 1, 2 …, each of them recorded.
 COUNTER = ("made-up", "counter")
 #: Device and point that tell how much of the heap is free.
 HEAP_FREE = ("board", "heap-free")
 
-#: Points of the unit that the demo leaves out: nothing happens to them within a minute.
-QUIET = ("energy-count", "override", "freeze-alarm", "high-temp-alarm")
+#: The unit's points that tell most about it within a minute.
+TELLING = (
+    "oat",
+    "rat",
+    "mat",
+    "dat",
+    "damper",
+    "heating-valve",
+    "cooling-valve",
+    "fan-speed",
+    "power",
+    "occupied",
+)
 
 OUTAGE_PART = 0.15
 #: Longest outage: the ring must hold what is acquired meanwhile.
-OUTAGE_S = (2.0, 15.0)
+OUTAGE_S = (2.0, 9.0)
 
 
 def configuration(broker, plant):
     """The node's configuration for a broker and an ``AhuServer``."""
     unit = ahu_device(plant.host, plant.port)
     unit["interval"] = 500
-    unit["points"] = [point for point in unit["points"] if point["name"] not in QUIET]
+    unit["points"] = [point for point in unit["points"] if point["name"] in TELLING]
     return {
         "node": NODE,
         "state_interval": 1000,
@@ -33,18 +44,19 @@ def configuration(broker, plant):
                 "port": broker.port,
                 "backoff_min_ms": 200,
                 "backoff_max_ms": 1000,
-                "queue_bytes": 4096,
+                "queue_bytes": 2048,
             }
         ],
         "devices": [unit, _board(), _made_up()],
         "subscriptions": [
             {
                 "id": "default",
-                "ring_bytes": 8192,
+                "ring_bytes": 4096,
+                "frame_bytes": 512,
                 "store": {"disk": False},
                 # Small batches, so that a backlog drains without a heap full of messages. The
                 # broker comes back without a memory: what was lost in it is soon sent again.
-                "flush": {"maxBytes": 1024, "parallel": 4, "ackTimeout": 1000},
+                "flush": {"maxBytes": 512, "parallel": 2, "ackTimeout": 1000},
             }
         ],
         "subscribers": [{"subscriber": SUBSCRIBER, "format": "packed"}],
