@@ -52,6 +52,53 @@ async def test_result_in_time_passes_a_deadline():
     assert await compat.wait_for_ms(answer(), 5000) == 42
 
 
+async def test_cancelling_what_has_a_deadline_is_no_timeout():
+    ended = []
+
+    async def work():
+        try:
+            await compat.wait_for_ms(compat.asyncio.Event().wait(), 5000)
+        except compat.TimeoutError:
+            ended.append("timeout")
+        except compat.asyncio.CancelledError:
+            ended.append("cancelled")
+
+    task = compat.asyncio.create_task(work())
+    await compat.sleep_ms(5)
+    task.cancel()
+    await task
+    assert ended == ["cancelled"]
+
+
+async def test_a_deadline_that_was_met_strikes_nobody_later():
+    async def answer():
+        return 1
+
+    assert await compat.wait_for_ms(answer(), 10) == 1
+    await compat.sleep_ms(30)
+
+
+async def test_an_event_is_set_by_time_or_before():
+    event = compat.asyncio.Event()
+    start = compat.ticks_ms()
+    await compat.wait_set(event, 20)
+    assert 15 <= compat.ticks_diff(compat.ticks_ms(), start) < 5000
+    assert event.is_set()
+    await compat.wait_set(event, 60000)
+    event.clear()
+    await compat.sleep_ms(1)
+    assert not event.is_set()
+    compat.asyncio.create_task(_set(event))
+    await compat.wait_set(event, 40)
+    event.clear()
+    await compat.sleep_ms(80)
+    assert not event.is_set(), "the timer is gone with the wait"
+
+
+async def _set(event):
+    event.set()
+
+
 def test_monotonic_ms_starts_at_zero_whatever_the_ticks_say():
     for start in (0, 17, PERIOD - 1):
         clock, ticks = still_clock(start)
