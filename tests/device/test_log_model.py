@@ -16,7 +16,7 @@ from log_kit import FOLDER, Fault, LogFlow
 from fieldpost import segment
 from fieldpost.compat import MICROPYTHON
 
-HEAP = "1m"
+HEAP = "4m"
 SEEDS = 4 if MICROPYTHON else 40
 MOVES = 300
 
