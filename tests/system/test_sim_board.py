@@ -156,6 +156,14 @@ def test_resets_from_the_program(board, code, cause, rtc):
     assert board.exec("print(machine.RTC().memory())") == f"{rtc}\n"
 
 
+def test_files_are_renamed(board):
+    board.exec("import os; os.mkdir('a'); os.mkdir('/a/b'); open('/a/one', 'w').close()")
+    for old, new in (("/a/one", "/a/b/a_longer_name"), ("a/b/a_longer_name", "/x"), ("/x", "y")):
+        board.exec(f"os.rename({old!r}, {new!r})")
+        assert not (board.folder / old.strip("/")).exists()
+        assert (board.folder / new.strip("/")).exists()
+
+
 def test_a_soft_reset_runs_main_again_and_a_power_cut_clears_rtc_memory(busy):
     busy.exec("import machine; machine.RTC().memory(bytes(range(256)) * 8)")
     busy.soft_reset()

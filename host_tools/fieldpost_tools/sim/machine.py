@@ -40,8 +40,10 @@ class _Flash:
     """
 
     def __init__(self, folder):
+        self._folder = folder
         self._flash = vfs.VfsPosix(folder)
         self._computer = vfs.VfsPosix("/")
+        self._plain = vfs.VfsPosix()
 
     def __getattr__(self, name):
         return getattr(self._flash, name)
@@ -63,6 +65,13 @@ class _Flash:
 
     def stat(self, path):
         return self._of(path).stat(path)
+
+    def rename(self, old, new):
+        # A VfsPosix with a folder has one buffer for both paths.
+        self._plain.rename(self._real(old), self._real(new))
+
+    def _real(self, path):
+        return self._folder + path if path.startswith("/") else path
 
 
 def _start(fd, cause, uid, state, folder):
