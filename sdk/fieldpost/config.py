@@ -115,6 +115,7 @@ SCHEMA = {
     "store": {
         "disk": "bool = true",
         "durable": "bool = false",
+        "rtc": "bool = false",
         "maxLatency": "int 100..3600000 = 10000",
         "onEntries": "int 0..1000000 = 0",
         "onAckTimeouts": "int 1..1000 = 3",
@@ -417,6 +418,9 @@ def validate(config, driver=load_driver):
     _check_subscribers(result)
     _check_brokers(result)
     _number_points(result["devices"])
+    rtc = [i for i, item in enumerate(result["subscriptions"]) if item["store"]["rtc"]]
+    if len(rtc) > 1:
+        raise ConfigError("subscriptions[%d].store.rtc" % rtc[1], True, "one subscription only")
     for i, item in enumerate(result["subscriptions"]):
         path = "subscriptions[%d]" % i
         if item["frame_bytes"] * 9 > item["store"]["segment"] * 8:

@@ -90,9 +90,9 @@ class Segment:
             self._size = file.readinto(self.buf)
         self.loads += 1
         self.index = index
-        known = parse(bytes(memoryview(self.buf)[: min(self._size, SEGMENT_BYTES)]), index)
-        if known:
-            self.end = known[0]
+        known = parse(bytes(memoryview(self.buf)[: min(self._size, SEGMENT_BYTES)]))
+        if known and known[0] == index:
+            self.end = known[1]
 
     def chunk(self, index):
         """The undamaged chunk that holds the record ``index``, or the next one behind it.

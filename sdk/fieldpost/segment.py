@@ -34,19 +34,23 @@ def path(folder, index):
     return "%s%s/%012x" % (folder, FOLDER, index)
 
 
-def write(folder, index, end, newest_ms, boot, chunks):
-    """Write a segment of the records from ``index`` to before ``end``, of bytes-like chunks.
+def header(index, end, newest_ms, boot):
+    """Header of a segment of the records from ``index`` to before ``end``."""
+    made = bytearray(SEGMENT_BYTES)
+    made[0:4] = _MAGIC
+    pack_into("<QQII", made, 4, index, newest_ms, boot, end - index)
+    pack_into("<I", made, 28, crc32(memoryview(made)[:28]))
+    return made
+
+
+def write(folder, index, parts):
+    """Write the segment ``index``: bytes-like parts, the first of which begins with its header.
 
     Replaces one of the same index as a whole. Raises OSError; then nothing has changed.
     """
-    header = bytearray(SEGMENT_BYTES)
-    header[0:4] = _MAGIC
-    pack_into("<QQII", header, 4, index, newest_ms, boot, end - index)
-    pack_into("<I", header, 28, crc32(memoryview(header)[:28]))
     with open(folder + TEMPORARY, "wb") as file:
-        file.write(header)
-        for chunk in chunks:
-            file.write(chunk)
+        for part in parts:
+            file.write(part)
     os.rename(folder + TEMPORARY, path(folder, index))
 
 
@@ -61,20 +65,21 @@ def scan(folder):
 
 
 def head(folder, index):
-    """``(end, newest ms, boot)`` of a segment; None if its header is damaged or not there."""
+    """``(index, end, newest ms, boot)`` of a segment; None if it is damaged or not there."""
     try:
         with open(path(folder, index), "rb") as file:
-            return parse(file.read(SEGMENT_BYTES), index)
+            found = parse(file.read(SEGMENT_BYTES))
     except OSError:
         return None
+    return found if found and found[0] == index else None
 
 
-def parse(header, index):
-    """The same from the first bytes of the segment ``index``."""
-    if len(header) < SEGMENT_BYTES or unpack_from("<I", header, 28)[0] != crc32(header[:28]):
+def parse(data):
+    """The same from the bytes of a segment; None if its header is damaged."""
+    if len(data) < SEGMENT_BYTES or unpack_from("<I", data, 28)[0] != crc32(data[:28]):
         return None
-    found, newest, boot, count = unpack_from("<QQII", header, 4)
-    return (index + count, newest, boot) if found == index and header[:4] == _MAGIC else None
+    index, newest, boot, count = unpack_from("<QQII", data, 4)
+    return (index, index + count, newest, boot) if data[:4] == _MAGIC else None
 
 
 class Space:

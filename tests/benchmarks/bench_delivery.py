@@ -59,13 +59,14 @@ LINK = {
     "tls": None,
     "will": None,
 }
-#: Enough log for what is under way in 50 ms, full flushes, and no waiting for more records.
+#: Enough log for what is under way in 50 ms; a flush is due when it fills a JSON message.
 SUBSCRIPTION = {
     "id": "default",
     "ring_bytes": 65536,
     "flush": {
         "maxEntries": 500,
         "maxBytes": 4096,
+        "onEntries": 160,
         "minDelay": 0,
         "maxDelay": 100,
         "parallel": 50,

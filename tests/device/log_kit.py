@@ -5,13 +5,13 @@ import os
 from core_kit import UNIX_MS, still_clock
 from flow_kit import BOOT, STREAM, Flow
 
-from fieldpost import log, replay, segment, smallfile
+from fieldpost import log, replay, segment, smallfile, spill
 from fieldpost.compat import names
 from fieldpost.config import Validator
 from fieldpost.log import Log
 
 FOLDER = "data/log"
-MODULES = (log, replay, segment, smallfile)
+MODULES = (log, replay, segment, smallfile, spill)
 
 
 def wipe(folder="data"):

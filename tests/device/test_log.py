@@ -4,6 +4,8 @@ Modes and times are in ``test_log_modes.py``, power cuts on a real littlefs in
 ``test_power_cut.py``.
 """
 
+import os
+
 from core_kit import UNIX_MS
 from log_kit import FOLDER, Cursor, Fault, Store, indexes, taken
 
@@ -233,15 +235,14 @@ def test_confirmed_and_cut_within_a_second_comes_again():
 
 
 def test_cursors_of_the_time_before_the_first_segment():
-    store = Store(onAckTimeouts=1)
+    store = Store()
     other = Cursor(store.log, "other")
     store.fill(60)
     store.cursor.ack(55)
     other.ack(30)
-    other.ack_timeouts = 1
-    store.tend(20)
-    assert store.log.stored == 60
-    # No tend between the segment and the cut.
+    # More than the ring holds, and no second passes between the segment and the cut.
+    store.fill(100)
+    assert store.log.segments == [FRAME]
     store.open()
     assert store.cursor.acked == 55
     assert Cursor(store.log, "other").acked == 30
@@ -540,6 +541,52 @@ def test_max_duration():
     assert set(store.log.dropped) == {"expired"}
     reader = store.log.reader(0)
     accounted(store, reader, indexes(taken(reader)))
+
+
+def test_a_segment_is_as_old_as_its_newest_record():
+    store = Store(frames=2, durable=True, maxDuration=20000, maxLatency=3000, unix_ms=UNIX_MS)
+    for second in range(200):
+        store.fill(2)
+        store.tend()
+        # It grew while it was the oldest, and stays until its last record is of age.
+        assert second < 20 or second - store.log.oldest // 2 >= 20
+    assert set(store.log.dropped) == {"expired"}
+
+
+class Volume:
+    """A volume of so many blocks of 4 KiB, each segment taking one."""
+
+    def __init__(self, store, blocks):
+        self.store = store
+        self.blocks = blocks
+        self.counts = 0
+
+    def statvfs(self, _path):
+        """Block sizes, blocks, free blocks."""
+        self.counts += 1
+        return 4096, 4096, self.blocks, self.blocks - len(self.store.segments())
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+
+def test_a_volume_is_used_up_to_its_reserve_and_rarely_counted():
+    store = Store(durable=True, reserve=3 * 4096)
+    segment.os = volume = Volume(store, 12)
+    try:
+        most = 0
+        for number in range(300):
+            store.fill(25)
+            store.tend()
+            most = max(most, len(store.segments()))
+            if number % 40 == 39:
+                # Everything is confirmed: there is room again.
+                store.cursor.ack(store.log.next)
+    finally:
+        segment.os = os
+    assert most == 12 - 3
+    assert volume.counts <= store.log.flash["segments"] // 10
+    assert set(store.log.dropped) == {"flash_full"}
 
 
 def test_max_age_is_for_ram_and_flash():

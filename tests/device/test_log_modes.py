@@ -7,11 +7,11 @@ from core_kit import UNIX_MS
 from flow_kit import STREAM, values
 from log_kit import FOLDER, Cursor, Fault, LogFlow, Store, indexes, taken
 
-from fieldpost import log, segment
+from fieldpost import segment, spill
 from fieldpost.compat import MICROPYTHON
 from fieldpost.events import RECORDS_DROPPED
 from fieldpost.log import EXTENDED, FILE, RAM
-from fieldpost.smallfile import load
+from fieldpost.smallfile import load, remove
 
 HEAP = "2m"
 #: The WebAssembly build collects its garbage between tests only.
@@ -78,27 +78,29 @@ def test_file_when_the_ring_fills_and_ram_again_when_drained():
 
 
 def test_it_spills_before_an_append_has_to():
-    flow = LogFlow()
-    flow.subscriber()
-    flow.link.connected = False
-    for _ in range(100):
-        with Fault(5):
-            for _ in range(40):
-                flow.append(1)
-            # Nothing was tried: none of these waited for the flash.
-            assert flow.ring.flash["errors"] == 0
-        flow.tend()
-    assert flow.ring.dropped == {}
+    # At 150 a second, one segment a second is not enough.
+    for frames, per_second in ((8, 40), (16, 150)):
+        flow = LogFlow(frames=frames)
+        flow.subscriber()
+        flow.link.connected = False
+        for _ in range(30):
+            with Fault(5):
+                flow.append(*range(per_second))
+                # Nothing was tried: none of these waited for the flash.
+                assert flow.ring.flash["errors"] == 0
+            flow.tend()
+        assert flow.ring.dropped == {}
 
 
 def test_a_burst_is_written_when_it_comes():
     flow = LogFlow()
     subscriber = flow.subscriber()
     flow.link.connected = False
-    fill(flow, 3000, per_second=3000)
+    fill(flow, 2999, per_second=3000)
+    assert flow.mode() == FILE
     assert flow.ring.dropped == {}
     flow.link.connected = True
-    assert run(flow, subscriber, 30000) == list(range(3000))
+    assert run(flow, subscriber, 30000) == list(range(2999))
 
 
 def test_without_ram_overflow():
@@ -347,10 +349,17 @@ def test_dated_when_the_time_is_known_also_on_flash():
     dated = [(True, 7, UNIX_MS + ms) for ms in expected]
     assert times(store.log.reader(0)) == dated
     # Those in RAM are dated when they are written.
+    written = store.log.stored
+    assert written < 180
     store.tend(12)
     assert store.log.stored == 200
     store.open()
     assert times(store.log.reader(0)) == dated
+    remove(FOLDER + "/offsets")
+    store.open()
+    found = times(store.log.reader(0))
+    assert found[:80] == [(False, 7, ms) for ms in expected[:80]]
+    assert found[written:] == dated[written:]
 
 
 def test_a_boot_that_never_knew_the_time():
@@ -605,18 +614,18 @@ def test_a_reader_without_memory_comes_back():
     store.tend(12)
     store.open()
     reader = store.log.reader(0)
-    real = log.LogReader._on_flash
+    real = spill.LogReader._on_flash
 
     def starved(*_):
         raise MemoryError
 
-    log.LogReader._on_flash = starved
+    spill.LogReader._on_flash = starved
     try:
         reader.open()
     except MemoryError:
         pass
     finally:
-        log.LogReader._on_flash = real
+        spill.LogReader._on_flash = real
     assert len(taken(reader)) == 300
 
 

@@ -8,7 +8,7 @@ from log_kit import FOLDER, Fault, wipe
 
 from fieldpost import segment, smallfile
 from fieldpost.compat import crc32, names
-from fieldpost.record import HEADER_BYTES, Header, read, write
+from fieldpost.record import HEADER_BYTES, Header, parse_header, read, write
 from fieldpost.replay import Segment
 
 STREAM = 70
@@ -37,9 +37,15 @@ def put(counts=(20, 1, 30), index=FIRST):
     for count in counts:
         chunks.append(chunk(end, count))
         end += count
-    segment.write(FOLDER, index, end, 5000, 3, chunks)
+    segment.write(FOLDER, index, [segment.header(index, end, 5000, 3)] + chunks)
     with open(segment.path(FOLDER, index), "rb") as file:
         return file.read()
+
+
+def add(index, *chunks):
+    """Write a segment of chunks."""
+    end = index + sum(parse_header(part).count for part in chunks)
+    segment.write(FOLDER, index, [segment.header(index, end, 1, 0)] + list(chunks))
 
 
 def replace(data, index=FIRST):
@@ -73,7 +79,7 @@ def test_written_and_read():
     data = put()
     assert list(names(FOLDER + segment.FOLDER)) == ["00000012fff0"]
     assert segment.scan(FOLDER) == [FIRST]
-    assert segment.head(FOLDER, FIRST) == (FIRST + 51, 5000, 3)
+    assert segment.head(FOLDER, FIRST) == (FIRST, FIRST + 51, 5000, 3)
     held = loaded()
     assert (held.index, held.end, held.loads) == (FIRST, FIRST + 51, 1)
     assert records(held) == [(index, index) for index in range(FIRST, FIRST + 51)]
@@ -106,7 +112,7 @@ def test_seq_is_the_streams_own_affair():
     wipe()
     smallfile.make_folder(FOLDER + segment.FOLDER)
     chunks = [chunk(90, 2, 88), chunk(92, 3, 0)]
-    segment.write(FOLDER, 90, 95, 0, 0, chunks)
+    add(90, *chunks)
     assert [index for index, _ in records(loaded(90), 90)] == [90, 91, 92, 93, 94]
 
 
@@ -121,7 +127,7 @@ def test_a_smaller_segment_after_a_larger_one():
     put((40, 40))
     large = loaded()
     end = records(large)[-1][0]
-    segment.write(FOLDER, end + 1, end + 3, 0, 0, [chunk(end + 1, 2)])
+    add(end + 1, chunk(end + 1, 2))
     large.load(FOLDER, end + 1)
     assert records(large, end + 1) == [(end + 1, end + 1), (end + 2, end + 2)]
 
@@ -131,29 +137,29 @@ def test_names_that_are_no_segments_are_left_alone():
     for name in ("tmp", "00000012FFF1", "00000012fff", "0000000012fff", "00000012fffg"):
         with open(FOLDER + segment.FOLDER + "/" + name, "w"):
             pass
-    segment.write(FOLDER, 3, 5, 0, 0, [chunk(3, 2)])
+    add(3, chunk(3, 2))
     assert segment.scan(FOLDER) == [3, FIRST]
 
 
 def test_it_replaces_one_of_the_same_index():
     put((5,))
-    segment.write(FOLDER, FIRST, FIRST + 9, 1, 0, [chunk(FIRST, 9)])
+    add(FIRST, chunk(FIRST, 9))
     assert segment.scan(FOLDER) == [FIRST]
     assert len(records(loaded())) == 9
-    assert segment.head(FOLDER, FIRST) == (FIRST + 9, 1, 0)
+    assert segment.head(FOLDER, FIRST) == (FIRST, FIRST + 9, 1, 0)
 
 
 def test_whole_or_absent():
     put((5,))
     for calls in range(4):
         with Fault(5, calls):
-            refused(OSError, segment.write, FOLDER, 900, 909, 0, 0, [chunk(900, 9)])
+            refused(OSError, add, 900, chunk(900, 9))
         assert segment.scan(FOLDER) == [FIRST], calls
         with Fault(5, calls):
-            refused(OSError, segment.write, FOLDER, FIRST, FIRST + 9, 0, 0, [chunk(FIRST, 9)])
+            refused(OSError, add, FIRST, chunk(FIRST, 9))
         assert len(records(loaded())) == 5
     with Fault(5, 4):
-        segment.write(FOLDER, 900, 909, 0, 0, [chunk(900, 9)])
+        add(900, chunk(900, 9))
 
 
 def test_one_that_is_not_there():

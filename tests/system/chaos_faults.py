@@ -40,7 +40,7 @@ AWAY_S = {"board": (0.0, 2.0), "broker": (0.1, 2.0), "collector": (0.0, 2.0)}
 FAULT_S = {BLACK_HOLE: (1.0, 8.0), SLOW: (1.0, 6.0), REFUSED: (0.5, 4.0)}
 #: How long a database is locked before the collector that waits for it is killed, and how long
 #: nobody acknowledges before a board is.
-LOCKED_S, SILENT_S = (0.8, 1.5), (3.0, 7.0)
+LOCKED_S, SILENT_S = (0.8, 1.5), (6.0, 9.0)
 #: Between two steps: usually, and where the second follows at once.
 PAUSE_S, AT_ONCE_S, AT_ONCE_PART = (0.6, 2.2), (0.0, 0.2), 0.25
 #: The same part is hit again while it starts.

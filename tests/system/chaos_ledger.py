@@ -5,8 +5,8 @@ that go over the broker, and what nodes say in their states. A record that any o
 in the database of each subscriber exactly once and as it was. After a power cut more is known:
 
 * What is no longer on flash, or is passed by a persisted cursor, is in the databases by now.
-* What a state counted long enough before the cut is on flash or in the databases: a durable log
-  stores within ``maxLatency``.
+* What the last state called stored is on flash or in the databases by now; and so is what a state
+  counted long enough before, as a durable log stores within ``maxLatency``.
 
 Problems are texts for a person.
 """
@@ -74,7 +74,7 @@ def read_flash(folder):
     for index in segment.scan(str(folder)) if (folder / "seg").is_dir() else ():
         head = segment.head(str(folder), index)
         end = _read_segment(str(folder), index, found)
-        if head is None or head[0] != end:
+        if head is None or head[1] != end:
             found.problems.append(f"segment {index} is whole up to {end}, its head is {head}")
     return found
 
@@ -137,13 +137,15 @@ class Ledger:
         present = {key for key, _ in flash.records.values()}
         gone = self._present[node] - present
         self._present[node] = present
-        due = self._due(node) - present
+        said = self._said(node) - present
+        due = self._due(node) - present - said
         for name, path in self.databases.items():
             cursor = flash.cursors.get(name) or 0
             passed = {key for index, (key, _) in flash.records.items() if index < cursor}
             with Store(path) as store:
                 self._require(node, store, gone, "is not on flash any more")
                 self._require(node, store, passed, "is passed by a persisted cursor")
+                self._require(node, store, said, "is not on flash, but stored, says its state")
                 self._require(node, store, due, "is not on flash, though it is late")
         return len(present)
 
@@ -184,14 +186,20 @@ class Ledger:
             self._history[node, state["boot"]].append(state)
             self.live[node] = state
 
+    def _last_boot(self, node):
+        names = [name for name in list(self._history) if name[0] == node]
+        return self._history[max(names)][:] if names else []
+
+    def _said(self, node):
+        """Keys of the records that the last boot said to be stored."""
+        return {key for state in self._last_boot(node)[-1:] for key in _keys(state, "stored")}
+
     def _due(self, node):
         """Keys of the records that the last boot had long enough to be stored."""
-        newest = max((name for name in list(self._history) if name[0] == node), default=None)
-        states = self._history[newest][:] if newest else []
+        states = self._last_boot(node)
         for state in reversed(states[:-_STATES]):
             if states[-1]["uptime_ms"] - state["uptime_ms"] >= self.late_ms:
-                log = state["logs"]["default"]
-                return {Key(log["stream"], seq) for seq in range(log["next"])}
+                return _keys(state, "next")
         return set()
 
     def _once(self, node, known, key, value):
@@ -204,7 +212,8 @@ class Ledger:
             there = {seq for (seq,) in store.read(_NUMBERS, (node, stream))}
             missing += [key for key in keys if key.stream == stream and key.seq not in there]
         if missing:
-            self.problems.append(f"{node}: {store.path.name} lacks what {why}: {_some(missing)}")
+            text = _some(sorted(missing))
+            self.problems.append(f"{node}: {store.path.name} lacks what {why}: {text}")
 
     # The account
 
@@ -230,14 +239,15 @@ class Ledger:
             self.problems += [f"{path.name}: {problem}" for problem in account.problems]
         return accounts
 
-    def confirmed(self, subscriber):
-        """``{(node, stream): seq}``: what is before it is acknowledged, by the node's own word."""
+    def promised(self, subscriber):
+        """``{(node, stream): seq}``: what is before it is stored or acknowledged, say states."""
         ends = defaultdict(int)
         for (node, _), states in self._history.items():
             for state in states:
                 log = state["logs"]["default"]
-                end = log["next"] - log["subscribers"][subscriber]["unacked"]
-                ends[node, log["stream"]] = max(ends[node, log["stream"]], end)
+                acked = log["next"] - log["subscribers"][subscriber]["unacked"]
+                name = node, log["stream"]
+                ends[name] = max(ends[name], acked, log["stored"])
         return ends
 
 
@@ -252,7 +262,8 @@ class Account:
     def __init__(self, ledger, subscriber, store, counters):
         self.problems = []
         self._ledger = ledger
-        self.records = self.lost = self.wrong = self.duplicates = self.cut_off = 0
+        self.records = self.wrong = self.duplicates = self.cut_off = 0
+        self._lost = set()
         self._rows = defaultdict(dict)
         for node, stream, seq, ms, point, kind, value, text in store.read(_ROWS):
             value = decode_value(kind, value)
@@ -263,12 +274,17 @@ class Account:
         for (node, name), rows in ledger.acked.items():
             if name == subscriber:
                 self._compare(node, rows, "was acknowledged")
-        for (node, stream), end in ledger.confirmed(subscriber).items():
+        for (node, stream), end in ledger.promised(subscriber).items():
             keys = (Key(stream, seq) for seq in range(end))
-            self._find(node, keys, "is acknowledged, says its state")
+            self._find(node, keys, "is stored or acknowledged, says its state")
         for node, point in counters.items():
             self._count(node, point)
         self._compare_book(store)
+
+    @property
+    def lost(self):
+        """How many records are."""
+        return len(self._lost)
 
     def __str__(self):
         names = "records", "lost", "wrong", "duplicates", "cut_off"
@@ -285,7 +301,7 @@ class Account:
 
     def _find(self, node, wanted, why):
         missing = [key for key in wanted if key not in self._rows[node]]
-        self.lost += len(missing)
+        self._lost.update((node, *key) for key in missing)
         if missing:
             self.problems.append(f"{node}: lacks what {why}: {_some(missing)}")
 
@@ -317,7 +333,7 @@ class Account:
             if gap.explained == "dropped":
                 self.problems.append(f"booked as dropped: {gap}")
             elif self._continued(gap):
-                self.lost += len(numbers)
+                self._lost.update((gap.node, gap.stream, seq) for seq in numbers)
                 self.problems.append(f"not the end of a stream: {gap}")
         for node, rows in self._rows.items():
             ends = {key.stream: key.seq for key in rows}
@@ -335,6 +351,11 @@ class Account:
         after = [key for key in rows if key.stream == gap.stream and key.seq > gap.to_seq]
         first, last = rows[min(after)], rows[max(after)]
         return len(after) > _LATER_RECORDS and last.ms - first.ms > self._ledger.late_ms
+
+
+def _keys(state, name):
+    log = state["logs"]["default"]
+    return {Key(log["stream"], seq) for seq in range(log[name])}
 
 
 def _some(items):

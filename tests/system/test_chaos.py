@@ -1,14 +1,16 @@
 """The short chaos run (``make soak`` is the long one), and tests of what it is made of."""
 
+import json
 import socket
 import sqlite3
 import time
 from collections import Counter
+from pathlib import Path
 
+import log_kit
 import pytest
 
 import flush_wire as wire
-from fieldpost import segment
 from fieldpost_tools.flush import Chunk, Flush
 from fieldpost_tools.sim.broker import HOST
 from fieldpost_tools.store import Store
@@ -202,7 +204,7 @@ def flush_of(known):
     """A flush of records without holes."""
     first = min(known)
     records = [(v.ms, v.point, v.value, v.text) for _, v in sorted(known.items())]
-    return Flush("n", "default", 1, 0, [Chunk(7, first.seq, 1, True, records)])
+    return Flush("n", "default", 1, 0, [Chunk(first.stream, first.seq, 1, True, records)])
 
 
 @pytest.fixture
@@ -232,7 +234,7 @@ def test_an_account_that_balances(book):
 def test_what_was_on_flash_or_acknowledged_and_is_not_there_is_lost(book):
     book[1].write([flush_of(rows(range(100)))])
     account, found = problems(book, rows(range(99, 102)), rows(range(103)))
-    assert account.lost == 2 + 3
+    assert account.lost == 3
     assert "lacks what was on flash: 2: Key(stream=7, seq=100)" in found
     assert "lacks what was acknowledged: 3" in found
 
@@ -297,36 +299,108 @@ def test_a_book_of_gaps_that_is_wrong(book, tmp_path):
     assert "49 records, but Totals(" in found
 
 
-def write_flash(folder, count=20):
-    (folder / "seg").mkdir()
-    chunk = wire.chunk(7, 0, T0, [(COUNTED, 1, value) for value in range(count)], boot=3)
-    segment.write(str(folder), 0, count, T0, 0, [chunk])
-    return folder / "seg" / f"{0:012x}"
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    """A real log with 20 stored records; its folder is ``FLASH``."""
+    monkeypatch.chdir(tmp_path)
+    made = log_kit.Store(unix_ms=T0, durable=True, maxLatency=100)
+    made.fill(20)
+    made.tend(3)
+    return made
 
 
-def test_flash_is_read_as_it_was_written(tmp_path):
-    write_flash(tmp_path)
-    flash = read_flash(tmp_path)
+FLASH = Path(log_kit.FOLDER)
+
+
+def test_flash_is_read_as_it_was_written(log):
+    flash = read_flash(FLASH)
     assert flash.problems == []
-    assert flash.boots == {7: 3}
-    assert flash.records[19] == (Key(7, 19), Value.of(T0 + 20, COUNTED, 19, None))
+    assert flash.boots == {70: 7}
+    assert sorted(flash.records) == list(range(20))
+    key, value = flash.records[19]
+    assert (key, value.point, value.value) == (Key(70, 19), 1, 100019)
+    assert value.ms == log.clock.unix_ms() - 3000
 
 
-def test_damage_on_flash_is_a_problem(tmp_path):
-    path = write_flash(tmp_path)
+def test_damage_on_flash_is_a_problem(log):
+    (path,) = (FLASH / "seg").iterdir()
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
-    assert "segment 0 is whole up to 0" in read_flash(tmp_path).problems[0]
+    assert "segment 0 is whole up to 0" in read_flash(FLASH).problems[0]
 
 
-def test_what_left_the_flash_or_should_be_there_must_be_in_the_database(book, tmp_path):
-    ledger, store = book
-    path = write_flash(tmp_path)
-    assert ledger.power_cut("n", tmp_path) == 20
-    assert ledger.problems == []
-    path.unlink()
-    store.write([flush_of(rows(range(15)))])
-    assert ledger.power_cut("n", tmp_path) == 0
+def test_another_record_under_a_known_number_is_a_problem(book, log):
+    ledger, _ = book
+    ledger.power_cut("n", FLASH)
+    ledger.stored["n"][Key(70, 3)] = Value.of(T0, 1, 1, None)
+    ledger.power_cut("n", FLASH)
+    assert ["Key(stream=70, seq=3) is Value(" in problem for problem in ledger.problems] == [True]
+
+
+def test_a_persisted_cursor_may_only_pass_what_is_in_the_database(book, log):
+    ledger, _ = book
+    log.cursor.name = "main"
+    log.cursor.acked = 5
+    log.tend()
+    assert ledger.power_cut("n", FLASH) == 20
     (problem,) = ledger.problems
-    assert "n: main.db lacks what is not on flash any more: 5" in problem
+    assert problem.startswith("n: main.db lacks what is passed by a persisted cursor: 5: ")
+
+
+def test_what_leaves_the_flash_must_be_in_the_database(book, log):
+    ledger, store = book
+    assert ledger.power_cut("n", FLASH) == 20
+    assert ledger.problems == []
+    log.cursor.ack(20)
+    store.write([flush_of({Key(70, seq): Value.of(T0, 1, seq, None) for seq in range(15)})])
+    assert ledger.power_cut("n", FLASH) == 0
+    (problem,) = ledger.problems
+    assert problem.startswith("n: main.db lacks what is not on flash any more: 5: ")
+
+
+def hear(ledger, uptime_ms, next_seq, stored):
+    """The ledger gets a state of node n."""
+    log = {"stream": 70, "next": next_seq, "stored": stored, "dropped": {}}
+    log["subscribers"] = {"main": {"unacked": next_seq}}
+    state = {"state": "online", "boot": 7, "uptime_ms": uptime_ms, "logs": {"default": log}}
+    ledger.message("fieldpost/nodes/n/state", json.dumps(state).encode())
+
+
+def test_what_a_state_calls_stored_must_be_there(book, log):
+    ledger, _ = book
+    hear(ledger, 1000, 25, 20)
+    ledger.power_cut("n", FLASH)
+    assert ledger.problems == []
+    hear(ledger, 2000, 25, 23)
+    ledger.power_cut("n", FLASH)
+    (problem,) = ledger.problems
+    assert "main.db lacks what is not on flash, but stored, says its state: 3: " in problem
+    account, found = problems(book)
+    assert account.lost == 23
+    assert "lacks what is stored or acknowledged, says its state: 23" in found
+
+
+def test_what_is_not_stored_in_time_is_a_problem(book, log):
+    ledger, _ = book
+    for seconds in range(8):
+        hear(ledger, 1000 * seconds, 18 + seconds, 18)
+        ledger.power_cut("n", FLASH)
+        # The state of 3.5 s before, or four states before, had 18 + 3 records.
+        assert len(ledger.problems) == (seconds >= 7)
+    assert "is not on flash, though it is late: 1: Key(stream=70, seq=20)" in ledger.problems[0]
+
+
+def test_an_acknowledgement_counts_for_what_was_sent_under_its_name(book):
+    ledger, _ = book
+    topic = "fieldpost/nodes/n/flush/main"
+    rows = [(1, 1, value) for value in range(10)]
+    ledger.message(topic, wire.packed(5, [wire.chunk(70, 30, T0, rows)]))
+    ledger.message(topic, wire.packed(6, [wire.chunk(70, 40, T0, rows)]))
+    ledger.message(topic, wire.packed(6, [wire.chunk(70, 40, T0, rows[:4])]))
+    ack = {"subscriber": "main", "flush": 6, "stream": 70, "seq": 40}
+    for changed in ({"flush": 4}, {"seq": 30}, {"stream": 69}, {"subscriber": "other"}, {}):
+        assert not ledger.acked["n", "main"]
+        message = json.dumps(ack | changed).encode()
+        ledger.message("fieldpost/nodes/n/api/loggers/ackSubscribe", message)
+    assert sorted(ledger.acked["n", "main"]) == [Key(70, seq) for seq in range(40, 44)]
