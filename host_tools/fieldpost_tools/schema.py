@@ -1,6 +1,6 @@
 """JSON Schema (draft 2020-12) of a node's configuration, for editors and for other programs.
 
-Generated from the one table in ``fieldpost.config`` and the rows of the drivers, so it accepts
+Generated from the one table in ``fieldpost.schema`` and the rows of the drivers, so it accepts
 whatever ``fieldpost.config.validate`` accepts. It cannot say what rows say of each other (names
 used only once, subscriptions that exist) nor check the inside of templates and rules: what it
 accepts may still be refused by ``validate``.
@@ -14,7 +14,8 @@ import pkgutil
 import sys
 
 import fieldpost.drivers
-from fieldpost.config import SCHEMA, Row, rows
+from fieldpost.config import Row, rows
+from fieldpost.schema import SCHEMA
 
 _PLAIN = "[A-Za-z0-9_.-]+"
 _RULE = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}

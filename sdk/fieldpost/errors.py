@@ -3,6 +3,7 @@
 ::
 
     FieldpostError
+    ├── ApiError      a request is refused; its text is the reply's error
     ├── ConfigError   a configuration is refused; names path, value and what is allowed
     ├── DriverError   a device could not be read or written
     └── LinkError     a network connection failed; args[0] is a short reason
@@ -11,6 +12,10 @@
 
 class FieldpostError(Exception):
     """Base of every error that Fieldpost raises on purpose."""
+
+
+class ApiError(FieldpostError):
+    """A request to the JSON API is refused; the text is what its reply says as ``error``."""
 
 
 class ConfigError(FieldpostError):

@@ -99,6 +99,7 @@ def _make(config):
     devices = _watches(config)
     _check_drivers(config)
     unload("fieldpost.config")
+    unload("fieldpost.schema")
     unload("fieldpost.topics")
     return Plan(_modules(config), head, devices)
 

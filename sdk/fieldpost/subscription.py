@@ -7,7 +7,7 @@ JSON API (module ``loggers``).
 """
 
 from .compat import asyncio, const, wait_set
-from .errors import FieldpostError
+from .errors import ApiError
 from .events import RECORDS_DROPPED
 
 #: A subscriber's task sleeps at most this long, and this long when the link is full.
@@ -15,10 +15,6 @@ _IDLE_MS = const(60000)
 _FULL_MS = const(50)
 #: The ack timeout doubles up to this many times while no acknowledgement arrives.
 _DOUBLINGS = const(5)
-
-
-class SubscriptionError(FieldpostError):
-    """A call on a subscriber is refused; the text is the API's error string."""
 
 
 class Flush:
@@ -186,7 +182,7 @@ class Subscriber:
     def pause(self, inactive=False):
         """Stop sending; recording goes on, unless ``inactive``, which also empties the log."""
         if self.paused and self.inactive == inactive:
-            raise SubscriptionError("already paused")
+            raise ApiError("already paused")
         if not self.paused:
             self._paused_at = self._now()
         self.paused = True

@@ -11,9 +11,9 @@ from patch_kit import Patch
 from fieldpost import outlet, outlet_json
 from fieldpost.acquisition import compile
 from fieldpost.compat import asyncio, sleep_ms, wait_for_ms
+from fieldpost.errors import ApiError
 from fieldpost.events import RECORDS_DROPPED
 from fieldpost.point import Point
-from fieldpost.subscription import SubscriptionError
 
 DAY_MS = 86400000
 
@@ -679,7 +679,7 @@ def test_pause_keeps_recording():
     flow, subscriber = make(subscriber={"keepalive": 1000})
     flow.append(1)
     subscriber.pause()
-    assert refused(SubscriptionError, subscriber.pause) == "already paused"
+    assert refused(ApiError, subscriber.pause) == "already paused"
     flow.append(2)
     subscriber.force()
     for _ in range(10):
@@ -723,7 +723,7 @@ def test_pause_inactive_empties_and_stops_recording():
     subscriber.step()
     flow.link.flushes()
     subscriber.pause(inactive=True)
-    assert refused(SubscriptionError, subscriber.pause, True) == "already paused"
+    assert refused(ApiError, subscriber.pause, True) == "already paused"
     assert (subscriber.inflight, subscriber.pending, flow.ring.oldest) == ([], 0, 3)
     assert not flow.log.record(point, flow.ticks())
     assert flow.ring.next == 3
