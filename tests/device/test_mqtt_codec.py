@@ -113,7 +113,7 @@ def test_output_comes_in_pieces():
     """No piece is large, wherever packets begin and end."""
     sink, single = Sink(), Sink()
     wanted = b""
-    for n in range(40):
+    for n in range(24):
         for codec in (sink.codec, single.codec):
             codec.publish(b"t", bytes((n,)) * (n * 15), 0, 0, 0)
         wanted += single.out()
