@@ -16,7 +16,7 @@ import socket
 import time
 from dataclasses import dataclass
 
-from fieldpost_tools import broker, flush
+from fieldpost_tools import broker, events, flush
 from fieldpost_tools.errors import FlushError, InputError, StoreError
 
 PREFIX = "fieldpost/nodes"
@@ -29,7 +29,9 @@ class Counters:
 
     ``records`` were new, ``duplicates`` were stored already. ``malformed`` messages could not be
     decoded, ``conflicts`` are flushes whose numbers belong to other records, ``store_errors``
-    failed transactions, ``notices`` words of nodes about a subscription (``end of life``).
+    failed transactions, ``notices`` words of nodes about a subscription (``end of life``),
+    ``events`` alarms and device status that were new; ``dropped_events`` did not fit into memory
+    while the database failed.
     ``problem`` is the last thing that went wrong, in words.
     """
 
@@ -40,6 +42,8 @@ class Counters:
     acks: int = 0
     keepalives: int = 0
     notices: int = 0
+    events: int = 0
+    dropped_events: int = 0
     malformed: int = 0
     conflicts: int = 0
     store_errors: int = 0
@@ -62,6 +66,9 @@ class Collector:
     MAX_MESSAGES = 1000
     MAX_BATCH_BYTES = 4 * 1024 * 1024
     MAX_PAYLOAD_BYTES = 1024 * 1024
+    #: Alarms and status kept while the database fails; more are dropped and
+    #: counted.
+    MAX_EVENTS = 10000
     #: Pause after a failed transaction: a full disk does not empty in microseconds.
     STORE_RETRY_S = 0.5
 
@@ -87,6 +94,7 @@ class Collector:
         self._subscriber = subscriber
         self._names = {}
         self._states = {}
+        self._events = []
         self._stopping = False
         self.link = broker.Link(
             broker.parse_url(mqtt_url, password),
@@ -107,7 +115,7 @@ class Collector:
         messages = self.link.receive(wait_s, self.MAX_MESSAGES, self.MAX_BATCH_BYTES)
         self.counters.messages += len(messages)
         flushes = self._sorted(messages)
-        if flushes or self._names or self._states:
+        if flushes or self._names or self._states or self._events:
             self._commit(flushes)
         # Also where the commit failed: then the node is the one that sends again.
         self.link.done()
@@ -127,7 +135,7 @@ class Collector:
         self.link.close()
 
     def _sorted(self, messages):
-        """Decode; names and states are kept until they are stored, flushes are returned."""
+        """Decode; all but the flushes, which are returned, is kept until it is stored."""
         flushes = []
         for topic, payload in messages:
             try:
@@ -144,7 +152,9 @@ class Collector:
         node, kind = levels[2], levels[3]
         if len(payload) > self.MAX_PAYLOAD_BYTES:
             raise FlushError(f"{len(payload)} bytes, allowed are {self.MAX_PAYLOAD_BYTES}")
-        if kind == "flush":
+        if levels[1] != "nodes":
+            self._sort_event(*levels[1:3], payload)
+        elif kind == "flush":
             self._sort_flush(flush.decode_flush(node, payload), flushes)
         # An empty retained message removes a device or a node; their records keep the names.
         elif payload and kind == "points":
@@ -161,9 +171,19 @@ class Collector:
         else:
             self.counters.keepalives += 1
 
+    def _sort_event(self, node, level, payload):
+        if not payload:
+            return
+        event = events.decode(node, level, payload)
+        if len(self._events) < self.MAX_EVENTS:
+            self._events.append(event)
+        else:
+            self.counters.dropped_events += 1
+
     def _commit(self, flushes):
+        kept = self._names.values(), self._states.values(), self._events
         try:
-            written = self._store.write(flushes, self._names.values(), self._states.values())
+            written = self._store.write(flushes, *kept)
         except StoreError as error:
             self.counters.store_errors += 1
             self._problem(str(error))
@@ -171,6 +191,8 @@ class Collector:
             return
         self._names.clear()
         self._states.clear()
+        self._events.clear()
+        self.counters.events += written.events
         self.counters.flushes += len(flushes)
         self.counters.records += written.records
         self.counters.duplicates += written.duplicates
@@ -222,6 +244,7 @@ def _filters(nodes, subscriber, share):
         # A device with many points announces them in parts, each on a level of its own.
         yield f"{PREFIX}/{node}/points/#"
         yield f"{PREFIX}/{node}/state"
+        yield from (f"fieldpost/{node}/{level}/#" for level in events.LEVELS)
 
 
 def _client_id(path, nodes, subscriber, share):

@@ -75,7 +75,7 @@ def decode_flush(node, payload):
     """Decode the payload of a ``…/flush/{subscriber}`` message into a ``Flush``."""
     try:
         if payload[:1] == b"{":
-            return _json_flush(node, _object(payload))
+            return _json_flush(node, json_object(payload))
         if payload[:1] == bytes((_PACKED_MAGIC,)):
             return _packed_flush(node, payload)
     except RecursionError:
@@ -85,7 +85,7 @@ def decode_flush(node, payload):
 
 def decode_points(node, payload):
     """Decode the payload of a ``…/points/{device_id}[/part]`` message into ``Points``."""
-    message = _object(payload)
+    message = json_object(payload)
     device = _string(message, "device")
     driver = _string(message, "driver", "")
     rows = message.get("points")
@@ -96,7 +96,7 @@ def decode_points(node, payload):
 
 def decode_state(node, payload):
     """Decode the payload of a ``…/state`` message into ``State``."""
-    message = _object(payload)
+    message = json_object(payload)
     _string(message, "state")
     return State(node, storable(payload.decode()))
 
@@ -106,7 +106,8 @@ def storable(text):
     return text.encode("utf-8", "replace").decode()
 
 
-def _object(payload):
+def json_object(payload):
+    """The JSON object that a message is. Raises FlushError."""
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError) as error:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from fieldpost_tools import store as stores
+from fieldpost_tools.arrivals import Position
 from fieldpost_tools.errors import InputError
 
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -24,9 +25,15 @@ _TIME = (
     "ISO 8601 (2026-11-21T08:30:00Z; UTC if it says nothing else), Unix ms,"
     " or time ago as -15m (ms s m h d w)"
 )
-_SELECT = """SELECT n.name, r.point, p.device, p.name, p.unit, r.ts_ms, r.kind, r.value, r.text,
-    r.stream, r.seq FROM records r JOIN nodes n ON n.id = r.node
+_COLUMNS = """n.name, r.point, p.device, p.name, p.unit, r.ts_ms, r.kind, r.value, r.text,
+    r.stream, r.seq"""
+_NAMES = """JOIN nodes n ON n.id = r.node
     LEFT JOIN points p ON p.node = r.node AND p.id = r.point"""
+_SELECT = f"SELECT {_COLUMNS} FROM records r {_NAMES}"
+_AFTER = f"""SELECT a.position, {_COLUMNS} FROM arrivals a JOIN records r ON r.node = a.node
+    AND r.stream = a.stream AND r.seq >= a.first_seq AND r.seq < a.end_seq {_NAMES}
+    WHERE a.position >= ? AND (r.seq >= ? OR a.position > ?)
+    ORDER BY a.position, r.seq LIMIT ?"""
 
 
 class Row(NamedTuple):
@@ -121,6 +128,17 @@ def records(store, selection=EVERYTHING):
     where, parameters = _where(store, selection)
     sql = f"{_SELECT} {where} ORDER BY r.node, r.stream, r.seq"
     return map(_row, store.read(sql, parameters))
+
+
+def after(store, position, limit=1000):
+    """List of up to ``limit`` pairs ``(Row, Position)`` in order of arrival, from ``position`` on.
+
+    The position of a pair is the one behind its row: where to go on.
+    """
+    parameters = (*position, position.run, limit)
+    return [
+        (_row(row), Position(run, row[-1] + 1)) for run, *row in store.read(_AFTER, parameters)
+    ]
 
 
 def newest(store, selection=EVERYTHING, limit=100):

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from fieldpost_tools import gaps
+from fieldpost_tools import arrivals, events, gaps
 from fieldpost_tools.errors import StoreError
 from fieldpost_tools.flush import Flush, JsonText
 
@@ -60,7 +60,7 @@ _SCHEMA_1 = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 #: Statements that lead from schema version i to i + 1.
-MIGRATIONS = (_SCHEMA_1,)
+MIGRATIONS = (_SCHEMA_1, (*arrivals.SCHEMA, *events.SCHEMA))
 
 _INSERT = """INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(node, stream, seq) DO NOTHING"""
@@ -85,6 +85,7 @@ class Written(NamedTuple):
     records: int
     duplicates: int
     conflicts: list[Flush]
+    events: int = 0
 
 
 class Gap(NamedTuple):
@@ -161,8 +162,10 @@ class Store:
         """Close the file; what was written is committed already."""
         self._db.close()
 
-    def write(self, flushes=(), points=(), states=()):
-        """Store ``Flush``, ``Points`` and ``State`` objects in one transaction; a ``Written``.
+    def write(self, flushes=(), points=(), states=(), happened=()):
+        """Store ``Flush``, ``Points``, ``State`` and ``Event`` objects in one transaction.
+
+        Returns a ``Written``.
 
         Records that are stored already are counted as duplicates. A flush that claims the
         numbers of other records (another boot or point under the same stream and number: the
@@ -172,12 +175,16 @@ class Store:
         with self._errors(), self._transaction():
             keyed, conflicts = self._sorted(flushes)
             count = sum(len(chunk.records) for _, flush in keyed for chunk in flush.chunks)
+            runs = arrivals.new_runs(self._db, self._book, keyed)
             new = self._insert(keyed) if count else 0
+            arrivals.enter(self._db, runs)
             self._book.book(_runs(keyed), now_ms)
             self._write_points(points)
             for state in states:
                 self._db.execute(_SET_STATE, (state.text, now_ms, self._node_id(state.node)))
-        return Written(new, count - new, conflicts)
+            seen = [(self._node_id(event.node), now_ms, event) for event in happened]
+            fresh = events.insert(self._db, seen)
+        return Written(new, count - new, conflicts, fresh)
 
     def read(self, sql, parameters=()):
         """Iterator over the rows of a SELECT, fetched as they are asked for."""
