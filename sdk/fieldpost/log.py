@@ -5,13 +5,16 @@ mode     what is written to flash
 ======== ======================================================================================
 RAM      nothing
 EXTENDED whole segments, while more than ``onEntries`` records are unacknowledged
-FILE     whole segments, and everything at the latest ``maxLatency`` ms after it was acquired
+FILE     all there is when the mode is entered, from then on whole segments
 ======== ======================================================================================
 
 FILE is entered after ``onAckTimeouts`` consecutive ack timeouts of a reader, when three quarters
 of the ring are neither stored nor acknowledged (``onRamOverflow``), and when a reader with records
-to come was paused longer than ``onPause`` ms; a ``durable`` log never leaves it. The others are
-back in RAM when every segment has been acknowledged and deleted.
+to come was paused longer than ``onPause`` ms. The log is back in RAM when every segment has been
+acknowledged and deleted.
+
+A ``durable`` log is always in FILE, and writes everything at the latest ``maxLatency`` ms after it
+was acquired: a segment that is not full by then is written several times.
 """
 
 from . import segment, smallfile
@@ -23,7 +26,8 @@ _CURSOR = ".cur"
 _OFFSETS = "/offsets"
 #: Boots whose clock is remembered, for records stored before it was set.
 _BOOTS = const(16)
-_MARKS = const(16)
+#: Times that are remembered within ``maxLatency``.
+_MARKS = const(8)
 
 
 class Log(Spill):
@@ -41,6 +45,10 @@ class Log(Spill):
         # after which records from there on were acquired.
         self._marks = []
         self._since = self.clock.mono_ms()
+        # What is before this index is stored although no segment is full.
+        self._due = 0
+        # Records of this boot were stored before it knew the time.
+        self._undated = False
         # Header of the oldest segment; RTC memory.
         self._head = self._rtc = None
         try:
@@ -53,7 +61,6 @@ class Log(Spill):
             # What they had not got is gone with the RAM of that boot.
             self._saved = dict.fromkeys(self._saved, self.opened)
         self._index = self._stream_index = self.opened
-        self.clock.on_change.append(self._clock_changed)
 
     def _open(self):
         folder = self.folder
@@ -95,12 +102,16 @@ class Log(Spill):
         """Periodic care: choose the mode, store what is due, drop what is old, save cursors."""
         Ring.tend(self)
         self._refused = False
-        self._choose_mode()
-        self._spill()
-        self._expire()
         self.released()
+        self._choose_mode()
+        self._mark()
+        self._spill()
+        self._mark()
+        self._expire()
         if self.segments:
             self._save_cursors()
+            if self._undated and self.clock.trusted:
+                self._undated = not self._save_clock()
         if self._rtc:
             self._rtc.keep()
 
@@ -113,6 +124,8 @@ class Log(Spill):
             or any(self._is_stuck(cursor) for cursor in self.cursors)
             or (options["onRamOverflow"] and len(self.waiting()) * 4 > self.frames * 3)
         ):
+            if self.mode != FILE:
+                self._due = self.next
             self.mode = FILE
         elif not self.segments:
             much = options["onEntries"] and self.next - self._floor() > options["onEntries"]
@@ -129,25 +142,32 @@ class Log(Spill):
 
     def _spill(self):
         """Write the segments that are due; those that are late, with all there is."""
-        late = self._is_late()
         if self.mode == RAM or (
             self.mode == EXTENDED and self.next - self._floor() <= self.options["onEntries"]
         ):
             return
+        late = self.stored < self._due or self._is_late()
         # One at a time, as each takes tens of ms, while there is room for more in RAM.
         while self.store(late) and len(self.waiting()) * 2 > self.frames:
             continue
 
     def _is_late(self):
         """True when the oldest record that is not stored may have waited for ``maxLatency``."""
+        waited = self.clock.mono_ms() - self._since
+        return self.options["durable"] and waited >= self.options["maxLatency"]
+
+    def _mark(self):
+        """Remember when what is not stored yet was acquired."""
         now = self.clock.mono_ms()
         marks = self._marks
         while marks and marks[0] <= self.stored:
             marks.pop(0)
             self._since = marks.pop(0)
-        if len(marks) < _MARKS:
+        if self.stored == self.next:
+            self._since = now
+        last = marks[-1] if marks else self._since
+        if len(marks) < 2 * _MARKS and now - last >= self.options["maxLatency"] // _MARKS:
             marks += (self.next, now)
-        return self.mode == FILE and now - self._since >= self.options["maxLatency"]
 
     # -- age
 
@@ -181,6 +201,7 @@ class Log(Spill):
             # Their cursors were of no use so far; now they say what is not delivered again.
             self._save_cursors()
         self._head = None
+        self._undated = self._undated or not self.clock.trusted
         return Spill._write(self, slots, size)
 
     def _load(self, name):
@@ -205,11 +226,9 @@ class Log(Spill):
             if self._saved.get(name) != index and self._save("/" + name + _CURSOR, index):
                 self._saved[name] = index
 
-    def _clock_changed(self):
+    def _save_clock(self):
         """Remember this boot's clock for records that were stored without it."""
-        key = str(self.boot)
-        if self.segments and key not in self._offsets:
-            boots = sorted(self._offsets, key=int)[1 - _BOOTS :]
-            self._offsets = {boot: self._offsets[boot] for boot in boots}
-            self._offsets[key] = self.clock.offset_ms
-            self._save(_OFFSETS, self._offsets)
+        boots = sorted(self._offsets, key=int)[1 - _BOOTS :]
+        self._offsets = {boot: self._offsets[boot] for boot in boots}
+        self._offsets[str(self.boot)] = self.clock.offset_ms
+        return self._save(_OFFSETS, self._offsets)

@@ -55,6 +55,18 @@ def total(drops, reason=None):
 # -- storing and reading back
 
 
+def test_one_that_is_forgotten_leaves_nothing_behind():
+    store = filled(100)
+    store.clock.set_unix_ms(UNIX_MS, "test")
+    assert store.clock.on_change == []
+    log = store.log
+    store.log = store.cursor = None
+    # Nobody tends it, whatever the clock does.
+    with Fault(5):
+        store.clock.set_unix_ms(UNIX_MS, "test")
+    assert log.flash["errors"] == 0
+
+
 def test_nothing_is_written_while_the_ring_is_enough():
     store = Store()
     store.fill(20)
@@ -610,6 +622,7 @@ def test_age_of_other_boots():
     # Undated at first; boot 7 learns the time later, boot 8 never.
     store = filled(100, maxDuration=60000)
     store.clock.set_unix_ms(UNIX_MS, "test")
+    store.tend()
     store.open()
     store.fill(100)
     store.tend(15)

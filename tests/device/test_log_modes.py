@@ -229,6 +229,27 @@ def test_durable_from_the_first_record_on():
     assert flow.mode() == FILE
 
 
+def test_what_is_there_is_stored_when_file_is_entered_and_then_whole_segments():
+    flow = LogFlow({"onPause": 5000, "maxLatency": 2000})
+    subscriber = flow.subscriber()
+    subscriber.pause()
+    fill(flow, 100)
+    assert (flow.mode(), flow.ring.stored) == (RAM, 0)
+    flow.tend(2)
+    assert (flow.mode(), flow.ring.stored) == (FILE, 100)
+    before = dict(flow.ring.flash)
+    for count in range(100, 400):
+        flow.append(count)
+        flow.tend(20)
+    # The last one had a frame of the first.
+    whole = flow.ring.flash["segments"] - before["segments"]
+    assert whole == len(flow.ring.segments) <= 300 // 80 + 1
+    assert 250 < flow.ring.stored < 400
+    subscriber.resume()
+    assert run(flow, subscriber, 20000) == list(range(400))
+    assert flow.mode() == RAM
+
+
 def test_what_the_state_says_is_stored():
     flow = LogFlow({"durable": True, "maxLatency": 5000})
     subscriber = flow.subscriber()
@@ -258,6 +279,31 @@ def test_no_record_waits_longer_than_max_latency():
             store.tend()
             oldest = when[store.log.stored] if store.log.stored < len(when) else second
             assert second - oldest <= 9, (per_second, second, oldest)
+
+
+def test_a_late_segment_is_written_once_in_max_latency():
+    for latency in (10, 60, 600):
+        store = Store(frames=64, segment=16384, durable=True, maxLatency=latency * 1000)
+        written = []
+        for second in range(10 * latency):
+            before = store.log.flash["segments"]
+            store.fill(second % (latency // 10) == 0)
+            store.tend()
+            if store.log.flash["segments"] > before:
+                written.append(second)
+                assert store.log.stored == store.log.next
+        apart = [after - before for before, after in zip(written, written[1:])]
+        assert len(written) >= 9 and set(apart) == {latency}, (latency, written)
+
+
+def test_confirmed_long_after_it_was_sent_is_not_written():
+    store = Store(frames=64, segment=16384, durable=True, maxLatency=80000)
+    for _ in range(600):
+        store.fill(2)
+        store.tend()
+        # In batches of 30 seconds, each of them on its way for 30 more.
+        store.cursor.ack(max(store.cursor.acked, store.log.next // 60 * 60 - 60))
+    assert store.log.flash["segments"] == 0
 
 
 def test_confirmed_in_time_is_not_written():
@@ -389,6 +435,7 @@ def test_clocks_of_several_boots_are_kept_but_not_for_ever():
         store.tend(12)
         if number != 10:
             store.clock.set_unix_ms(UNIX_MS + number * 1000000, "test")
+        store.tend()
         store.open()
     offsets = load(FOLDER + "/offsets")
     assert len(offsets) == 16
@@ -405,6 +452,7 @@ def test_a_damaged_file_of_clocks():
     store.fill(5)
     store.tend(12)
     store.clock.set_unix_ms(UNIX_MS, "test")
+    store.tend()
     with open(FOLDER + "/offsets", "wb") as file:
         file.write(b"\xff\xfe not this")
     store.open()

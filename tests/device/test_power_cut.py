@@ -107,14 +107,14 @@ class Life:
         if pick(10) == 0:
             slow.ack(max(slow.acked, log.oldest, log.next - pick(150)))
         self.node.tend()
+        if self.node.clock.trusted:
+            self.offsets[self.boot] = self.node.clock.offset_ms
         if log.segments:
             self.saved = [cursor.acked for cursor in self.node.cursors]
             self.most = max(self.most, len(log.segments))
 
     def _learn_the_time(self):
         self.node.clock.set_unix_ms(UNIX_MS + self.boot * 100000, "test")
-        if self.node.log.segments:
-            self.offsets[self.boot] = self.node.clock.offset_ms
 
     def _claim(self):
         log = self.node and self.node.log
