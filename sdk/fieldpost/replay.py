@@ -5,8 +5,8 @@ and counted as damaged.
 """
 
 from .compat import const
+from .reader import Reader
 from .record import HEADER_BYTES, MAGIC, RecordError, check, parse_header
-from .ring import Reader
 from .segment import SEGMENT_BYTES, parse, path
 
 #: A record takes at least so many bytes.

@@ -9,7 +9,6 @@ first frame is in RAM: a slow log does not fill the flash with tiny files.
 """
 
 from . import segment, smallfile
-from .compat import ticks_diff
 from .record import HEADER_BYTES, parse_header
 from .replay import LogReader, Segment
 from .ring import REJECT_NEW, Ring
@@ -210,7 +209,7 @@ class Spill(Ring):
     def _newest_of(self, slot):
         if slot != self._slot:
             return self._newest[slot]
-        return self._mono + ticks_diff(self._ticks, self._base_ticks)
+        return self._mono + self.elapsed()
 
     # -- room
 

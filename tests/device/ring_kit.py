@@ -3,8 +3,9 @@
 from core_kit import still_clock
 
 from fieldpost.compat import ticks_add
+from fieldpost.reader import Reader
 from fieldpost.record import decode
-from fieldpost.ring import Reader, Ring
+from fieldpost.ring import Ring
 
 PERIOD = ticks_add(0, -1) + 1  # 2**30 but on 64-bit MicroPython
 DAY = 86400000

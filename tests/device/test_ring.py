@@ -4,8 +4,9 @@ from core_kit import UNIX_MS, allocated, refused, still_clock
 from ring_kit import DAY, PERIOD, Cursor, fill, make, numbers, packed, taken, times, values
 
 from fieldpost.compat import ticks_add
+from fieldpost.reader import Reader
 from fieldpost.record import HEADER_BYTES
-from fieldpost.ring import DROP_OLDEST, MAX_AGE, REJECT_NEW, Reader, Ring
+from fieldpost.ring import DROP_OLDEST, MAX_AGE, REJECT_NEW, Ring
 
 
 def test_records_come_back_with_identity_and_time():

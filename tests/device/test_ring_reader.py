@@ -5,9 +5,10 @@ import random
 from core_kit import UNIX_MS
 from ring_kit import PERIOD, Cursor, fill, make, numbers, packed, taken, times, values
 
-import fieldpost.ring
+import fieldpost.reader
+from fieldpost.reader import Reader
 from fieldpost.record import HEADER_BYTES
-from fieldpost.ring import DROP_OLDEST, REJECT_NEW, Reader
+from fieldpost.ring import DROP_OLDEST, REJECT_NEW
 
 
 def test_every_start_and_every_limit_gives_the_same_records():
@@ -28,8 +29,8 @@ def test_every_start_and_every_limit_gives_the_same_records():
 def test_following_reader_steps_through_nothing_twice():
     ring, ticks, _ = make(frames=8)
     steps = []
-    real = fieldpost.ring.skip
-    fieldpost.ring.skip = lambda buf, pos: (steps.append(pos), real(buf, pos))[1]
+    real = fieldpost.reader.skip
+    fieldpost.reader.skip = lambda buf, pos: (steps.append(pos), real(buf, pos))[1]
     try:
         reader = Reader(ring, 0)
         for number in range(70):
@@ -37,7 +38,7 @@ def test_following_reader_steps_through_nothing_twice():
             ticks.advance(5)
             assert len((taken, packed)[number & 1](reader)) == 1 + number % 2
     finally:
-        fieldpost.ring.skip = real
+        fieldpost.reader.skip = real
     assert steps == []
 
 

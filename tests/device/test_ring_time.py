@@ -5,8 +5,9 @@ from ring_kit import DAY, LAST_SEQ, PERIOD, Cursor, fill, make, packed, taken, t
 
 from fieldpost.clock import Clock
 from fieldpost.compat import ticks_add
+from fieldpost.reader import Reader
 from fieldpost.record import decode
-from fieldpost.ring import Reader, Ring
+from fieldpost.ring import Ring
 
 
 def test_ticks_wrap_inside_a_frame_and_between_frames():

@@ -10,8 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from fieldpost.reader import Reader
 from fieldpost.record import decode
-from fieldpost.ring import DROP_OLDEST, MAX_AGE, REJECT_NEW, Reader, Ring
+from fieldpost.ring import DROP_OLDEST, MAX_AGE, REJECT_NEW, Ring
 
 DAY = 86400000
 PERIOD = 1 << 30
