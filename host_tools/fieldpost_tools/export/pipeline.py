@@ -1,0 +1,194 @@
+"""Moves what a store gets to one connector, each record once, whatever fails in between.
+
+A step reads a batch from the connector's position on, writes it, and then saves the new position
+and the connector's mark in one transaction. What fails before that comes again. Connectors know
+nothing of each other: each has a thread, a position, a backoff of its own.
+"""
+
+import random
+import threading
+import time
+
+from fieldpost_tools import arrivals, events, query
+from fieldpost_tools.errors import ToolError
+from fieldpost_tools.export import letters, state
+from fieldpost_tools.export.connector import Rejected, Unavailable
+from fieldpost_tools.export.state import Done
+
+_KINDS = {events.ALARM: "alarms", events.STATUS: "status"}
+
+
+class Delivery:
+    """Writes batches to one connector; what it rejects is found by halving, and collected.
+
+    ``skipped`` and ``dead`` ([item, reason] pairs) are those of the batches since ``reset``.
+    """
+
+    #: More of them in one batch: it is not a row that is wrong.
+    MAX_DEAD = 100
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self):
+        """Forget what the last batch had."""
+        self.skipped = 0
+        self.dead = []
+
+    def deliver(self, write, items):
+        """Give ``items`` to ``write``. Raises Unavailable."""
+        if not items:
+            return
+        try:
+            self.skipped += write(items)
+        except Rejected as error:
+            if len(items) == 1:
+                self._bury(items[0], error)
+                return
+            middle = len(items) // 2
+            self.deliver(write, items[:middle])
+            self.deliver(write, items[middle:])
+
+    def _bury(self, item, error):
+        self.dead.append((item, str(error)))
+        if len(self.dead) > self.MAX_DEAD:
+            raise Unavailable(f"rejects one after the other: {error}") from error
+
+
+class Exporter:
+    """One connector's part of the work. ``export`` is a ``settings.Export``, ``store`` is open and
+    this thread's own, ``states`` a ``state.States``."""
+
+    def __init__(self, export, store, states):
+        self.name = export.name
+        self._export = export
+        self._common = export.common
+        self._connector = export.connector
+        self._store = store
+        self._states = states
+        self._delivery = Delivery()
+        self._open = False
+        self._delay_s = 0.0
+        self._begin()
+
+    def _begin(self):
+        position, event = arrivals.START, 0
+        if self._common["from"] == "now":
+            position, event = arrivals.last(self._store), events.last(self._store)
+        self._states.add(self.name, position, event)
+
+    def step(self):
+        """Move one batch of records and one of events; how many there were.
+
+        Raises ToolError; then the connector is closed and nothing has moved on.
+        """
+        try:
+            return self._step(self._states.standing(self.name))
+        except ToolError:
+            self.close()
+            raise
+
+    def run(self, stopping):
+        """Step until ``stopping``, an Event, is set: at once while there is more, else by the
+        interval; after a failure with backoff."""
+        while not stopping.is_set():
+            stopping.wait(self.round())
+        self.close()
+
+    def round(self):
+        """One step with its failure told; seconds until the next one is due."""
+        try:
+            moved = self.step()
+        except ToolError as error:
+            return self._failed(error)
+        self._delay_s = 0.0
+        self._states.set_state(self.name, state.SYNCING if moved else state.IDLE)
+        return 0.0 if moved else self._common["interval_s"]
+
+    def close(self):
+        """Close the connector; the next step opens it again."""
+        self._open = False
+        self._connector.close()
+
+    def _step(self, standing):
+        if not self._open:
+            self._connector.open(standing.mark)
+            self._open = True
+        limit = self._common["batch"]
+        pairs = query.after(self._store, standing.position, limit)
+        found = events.after(self._store, standing.event, limit)
+        if not pairs and not found:
+            return 0
+        done = self._write([row for row, _ in pairs], found)
+        position = pairs[-1][1] if pairs else standing.position
+        event = found[-1].position if found else standing.event
+        mark = self._connector.mark()
+        if self._delivery.dead:
+            letters.bury(self._common["dead_letters"], self._delivery.dead)
+        self._states.advance(self.name, position, event, done, mark)
+        return len(pairs) + len(found)
+
+    def _write(self, rows, found):
+        delivery = self._delivery
+        delivery.reset()
+        samples = self.samples(rows)
+        wanted = [event for event in found if self._wants(event)]
+        untimed = 0
+        if self._connector.NEEDS_TIME:
+            timed = [one for one in samples if one.ts_ms is not None]
+            untimed, samples = len(samples) - len(timed), timed
+        delivery.deliver(self._connector.write, samples)
+        delivery.deliver(self._connector.write_events, wanted)
+        return Done(len(samples), len(wanted), untimed + delivery.skipped, len(delivery.dead))
+
+    def samples(self, rows):
+        """What the connector gets of ``query.Row`` objects."""
+        return self._export.mapping.samples(rows) if self._common["values"] else []
+
+    def _wants(self, event):
+        return self._common[_KINDS[event.kind]] and self._export.mapping.selects(
+            event.node, event.key
+        )
+
+    def _failed(self, error):
+        self._states.set_state(self.name, state.ERROR, str(error))
+        longest = self._common["backoff_max_s"]
+        self._delay_s = min(max(2 * self._delay_s, self._common["backoff_min_s"]), longest)
+        asked = getattr(error, "retry_after_s", None)
+        # A sink's own wish counts, but not for ever.
+        wait = self._delay_s if asked is None else min(asked, 10 * longest)
+        return wait * random.uniform(0.75, 1.25) if asked is None else wait
+
+
+def run(exports, open_store, states, stopping):
+    """Run every enabled ``Export``, each in a thread, until ``stopping`` is set.
+
+    ``open_store()`` opens the store once more. A thread that fails with anything but a ToolError
+    ends the run with that error.
+    """
+    failures = []
+
+    def work(export):
+        try:
+            with open_store() as store:
+                Exporter(export, store, states).run(stopping)
+        except Exception as error:  # noqa: BLE001 – raised again below
+            failures.append(error)
+            stopping.set()
+
+    threads = [
+        threading.Thread(target=work, args=(one,), name=one.name)
+        for one in exports
+        if one.common["enabled"]
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.1)
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]
