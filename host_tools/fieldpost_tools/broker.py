@@ -152,7 +152,7 @@ class Link:
         if self.address.user is not None:
             client.username_pw_set(self.address.user, self.address.password)
         if self.address.tls:
-            client.tls_set_context(_tls_context(ca))
+            client.tls_set_context(tls_context(ca))
         elif ca:
             raise InputError("ca", str(ca), "no CA with mqtt://; use mqtts://")
         client.on_connect = self._on_connect
@@ -176,7 +176,7 @@ class Link:
                 raise BrokerError(f"broker {self.address}: {text}") from None
             self._lost(error.verify_message)
         except (OSError, UnicodeError) as error:
-            self._lost(_reason(error))
+            self._lost(failure_words(error))
         else:
             return True
         return False
@@ -240,7 +240,8 @@ class _TlsSocket(ssl.SSLSocket):
             raise
 
 
-def _tls_context(ca):
+def tls_context(ca):
+    """A context that verifies by ``ca`` (a PEM file), or by the system's authorities if None."""
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError):
@@ -254,7 +255,8 @@ def _no_delay(_client, _userdata, sock):
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _reason(error):
+def failure_words(error):
+    """Why a connection could not be made, from its OSError, in words for a person."""
     if isinstance(error, socket.gaierror):
         return "host name is not known"
     if isinstance(error, TimeoutError):
