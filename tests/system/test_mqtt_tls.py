@@ -10,46 +10,10 @@ import pytest
 from mqtt_peer import CONFIG
 
 import servers
+from certificates import Certificates
 
 PROBE = Path(__file__).parent / "mqtt_tls_probe.py"
 MARK = "#outcomes "
-
-
-class Certificates:
-    """Makes keys and certificates in a folder with the ``openssl`` command."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self._openssl = servers.program("openssl", "openssl")
-
-    def path(self, name):
-        """Path of a file of this folder, as text."""
-        return str(self.folder / name)
-
-    def authority(self, name):
-        """``name.pem`` and ``name.key``, signed by themselves."""
-        self._run(
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", f"/CN={name}", "-keyout", self.path(f"{name}.key")),
-            *("-out", self.path(f"{name}.pem")),
-        )
-
-    def sign(self, name, authority, extension):
-        """``name.pem`` and ``name.key``, signed by an authority."""
-        self._run(
-            *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
-            *("-keyout", self.path(f"{name}.key"), "-out", self.path(f"{name}.csr")),
-        )
-        (self.folder / "extension").write_text(extension + "\n")
-        self._run(
-            *("x509", "-req", "-days", "2", "-in", self.path(f"{name}.csr")),
-            *("-CA", self.path(f"{authority}.pem"), "-CAkey", self.path(f"{authority}.key")),
-            *("-CAcreateserial", "-extfile", self.path("extension")),
-            *("-out", self.path(f"{name}.pem")),
-        )
-
-    def _run(self, *arguments):
-        subprocess.run([self._openssl, *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +27,7 @@ def certificates(tmp_path_factory):
     (made.folder / "bundle.pem").write_text("Two authorities\n" + both)
     (made.folder / "not.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END-----\n")
     der = ("x509", "-in", made.path("ca.pem"), "-outform", "der", "-out", made.path("ca.der"))
-    made._run(*der)
+    made.run(*der)
     return made
 
 
