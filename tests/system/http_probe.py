@@ -1,7 +1,7 @@
 """Runs on either Python: ``http_probe FILE``, JSON ``{"settings": {}, "calls": [[name, call]]}``.
 
-A call is ``{"url", "pause_ms", "parallel"}`` with more arguments of ``Client.request``. Prints a JSON
-object with ``[status, body]`` or the reason of each call, made one after the other
+A call is ``{"url", "pause_ms", "parallel"}`` and arguments of ``Client.request``. Prints a
+JSON object with ``[status, body]`` or the reason of each call, made one after the other
 (``parallel``: a list, so many at once), and ``idle``: how many connections are kept in the end.
 """
 
