@@ -4,6 +4,9 @@
 """
 
 import sys
+from errno import EIO, ENODEV, ETIMEDOUT
+
+from fieldpost.compat import ticks_diff, ticks_ms
 
 
 class Pin:
@@ -65,10 +68,87 @@ def run_waiting():
         pin.handler(pin)
 
 
+class I2C:
+    """A bus; ``chips`` by address are on all of them, each a bytearray of registers."""
+
+    chips = {}
+    #: The line is held low: every transfer waits for ``timeout`` µs and fails.
+    held = False
+    made = []
+
+    def __init__(self, id=None, scl=None, sda=None, freq=400000, timeout=50000):
+        if id is not None and id > 1:
+            raise ValueError("I2C(%d) doesn't exist" % id)
+        self.shape = id, scl.number, sda.number, freq, timeout
+        self.timeout_ms = timeout // 1000
+        self.transfers = 0
+        I2C.made.append(self)
+
+    def _chip(self, address):
+        self.transfers += 1
+        if I2C.held:
+            wait_ms(self.timeout_ms)
+            raise OSError(ETIMEDOUT)
+        if address not in I2C.chips:
+            raise OSError(ENODEV)
+        return I2C.chips[address]
+
+    def readfrom(self, address, count):
+        return bytes(self._chip(address)[:count])
+
+    def writeto(self, address, data):
+        self._chip(address)[: len(data)] = data
+
+    def readfrom_mem(self, address, register, count, addrsize=8):
+        chip = self._chip(address)
+        if register >> addrsize or register + count > len(chip):
+            raise OSError(EIO)
+        return bytes(chip[register : register + count])
+
+    def writeto_mem(self, address, register, data, addrsize=8):
+        chip = self._chip(address)
+        if register >> addrsize or register + len(data) > len(chip):
+            raise OSError(EIO)
+        chip[register : register + len(data)] = data
+
+
+def wait_ms(ms):
+    """Keep the interpreter busy, as a driver of the firmware does."""
+    start = ticks_ms()
+    while ticks_diff(ticks_ms(), start) < ms:
+        continue
+
+
+class SoftI2C(I2C):
+    """The same without a number."""
+
+
+class ADC:
+    """Analog inputs at the pins 26 and above; ``volts`` by number hold functions that return µV,
+    or raise OSError."""
+
+    ATTN_0DB, ATTN_2_5DB, ATTN_6DB, ATTN_11DB = 0, 1, 2, 3
+    volts = {}
+    made = {}
+
+    def __init__(self, pin, atten=0):
+        if pin.number < 26:
+            raise ValueError("invalid pin")
+        self.number = pin.number
+        self.atten = atten
+        ADC.made[pin.number] = self
+
+    def read_uv(self):
+        return ADC.volts[self.number]()
+
+
 class Machine:
     """The module ``machine``."""
 
     Pin = Pin
+    ADC = ADC
+    I2C = I2C
+    SoftI2C = SoftI2C
 
 
 class installed:  # noqa: N801 - reads as a word of a sentence
@@ -82,6 +162,11 @@ class installed:  # noqa: N801 - reads as a word of a sentence
         Pin.levels.clear()
         Pin.made.clear()
         Pin.waiting = None
+        ADC.volts.clear()
+        ADC.made.clear()
+        I2C.chips.clear()
+        I2C.made.clear()
+        I2C.held = False
         self.before = {name: sys.modules.get(name) for name in self.modules}
         for name in self.modules:
             sys.modules[name] = self.modules[name]
