@@ -22,8 +22,9 @@ def refuse(text):
 class FakeNode:
     """Answers by ``methods``, ``{"module.method": function(**arguments)}``.
 
-    ``segment``: longest text in one message, in characters; ``arrange``: a function that gets the
-    list of messages of one reply and returns what is sent instead; ``requests``: what came.
+    ``segment``: longest text in one message, in characters, and longest part of a stream;
+    ``arrange``: a function that gets the list of messages of one reply and returns what is sent
+    instead; ``requests``: what came.
     """
 
     def __init__(self, **methods):
@@ -31,6 +32,7 @@ class FakeNode:
         self.segment = 0
         self.arrange = list
         self.requests = []
+        self._streams = []
 
     def answer(self, data):
         """The messages, as bytes, that answer a request."""
@@ -40,10 +42,28 @@ class FakeNode:
             return []
         if "requests" in request:
             reply = [self._reply({"id": request["id"], **one}) for one in request["requests"]]
+        elif "stream" in request:
+            reply = self._part(request)
+            return self._encoded(self.arrange([reply]))
         else:
             reply = self._reply(request)
-        messages = self._segments(request["id"], json.dumps(reply))
+        return self._encoded(self._segments(request["id"], json.dumps(reply)))
+
+    def _encoded(self, messages):
         return [m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages]
+
+    def _part(self, request):
+        if "module" in request:
+            reply = self._reply({k: v for k, v in request.items() if k != "stream"})
+            if "error" in reply:
+                return reply
+            self._streams.append(json.dumps(reply, separators=(",", ":")))
+        handle = len(self._streams) if "module" in request else request["stream"]
+        number = request.get("part", 1)
+        text, size = self._streams[handle - 1], self.segment or 10**9
+        part = text[size * (number - 1) : size * number]
+        reply = {"id": request["id"], "stream": handle, "part": number, "value": part}
+        return {**reply, "last": True} if size * number >= len(text) else reply
 
     def _reply(self, request):
         arguments = dict(request)

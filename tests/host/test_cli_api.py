@@ -62,6 +62,12 @@ def test_json_is_the_value_alone(line):
     assert output == '{"a": 1, "b": "ü", "c": [null]}\n'
 
 
+def test_a_stream_is_a_line_an_item(line):
+    line.fake.segment = 30
+    output = run("--serial", line.path, "--stream", "gateways.getAddresses").stdout
+    assert [json.loads(text) for text in output.splitlines()] == ADDRESSES
+
+
 def test_people_get_tables(line):
     output = run("--serial", line.path, "gateways.getAddresses").stdout
     assert [cell.strip() for cell in output.splitlines()[1].strip("┃").split("┃")] == [

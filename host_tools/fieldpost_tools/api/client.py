@@ -5,7 +5,8 @@ import json
 import secrets
 import threading
 
-from fieldpost_tools.api.errors import ApiCallError, ApiLinkError
+from fieldpost_tools.api import streams
+from fieldpost_tools.api.errors import ApiCallError, ApiLinkError, ApiTimeout
 from fieldpost_tools.api.replies import Reply
 from fieldpost_tools.errors import InputError
 
@@ -30,6 +31,7 @@ class Client:
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._waiting = {}
+        self._complaint = None
         self._lock = threading.Lock()
         transport.open(self._receive, self._lost)
 
@@ -39,7 +41,17 @@ class Client:
         They come as a dict, by keyword, or both. Raises ApiCallError with the node's error,
         ApiTimeout, ApiLinkError; InputError for a name without a dot and for what is no JSON.
         """
-        return self._value(method, self._exchange(method, self._request(method, arguments, more)))
+        return _value(method, self._exchange(method, self._request(method, arguments, more)))
+
+    def stream(self, method, arguments=None, /, **more):
+        """Iterate over the items of a reply of any length, fetched part by part.
+
+        For methods whose value is an array; another value is the only item. The node makes the
+        reply while it is fetched, and forgets it after a minute in which it is not. ``timeout_s``
+        is for each part. Raises like ``call``, also in the middle.
+        """
+        parts = self._parts(method, self._request(method, arguments, more))
+        return streams.items(method, parts)
 
     def batch(self, calls):
         """Several calls in one request: ``[(method, arguments), ...]``, done in this order.
@@ -50,11 +62,11 @@ class Client:
         requests = [self._request(method, arguments, {}) for method, arguments in calls]
         replies = self._exchange("batch", {"requests": requests})
         if not isinstance(replies, list):
-            return self._value("batch", replies)
+            return _value("batch", replies)
         if len(replies) != len(calls):
             raise ApiLinkError(f"batch: {len(replies)} replies to {len(calls)} requests")
         pairs = zip(calls, replies, strict=True)
-        return [self._result(method, reply) for (method, _), reply in pairs]
+        return [_result(method, reply) for (method, _), reply in pairs]
 
     def notify(self, method, arguments=None, /, **more):
         """Call a method without wanting to know what becomes of it (``noreply``)."""
@@ -78,6 +90,21 @@ class Client:
             raise InputError("method", method, "module.method, as gateways.readValue")
         return {"module": module, "method": name, **(arguments or {}), **more}
 
+    def _parts(self, method, request):
+        """Yield the parts of a streamed reply; one that is lost is asked for again."""
+        reply = self._exchange(method, {**request, "stream": 1})
+        number = 1
+        while True:
+            yield _part(method, reply, number)
+            if reply.get("last"):
+                return
+            number += 1
+            request = {"stream": reply["stream"], "part": number}
+            try:
+                reply = self._exchange(method, request)
+            except ApiTimeout:
+                reply = self._exchange(method, request)
+
     def _exchange(self, method, request):
         """Send a request under an id of its own and wait for the reply."""
         reply = Reply(method)
@@ -85,9 +112,10 @@ class Client:
         data = self._encode(method, {"id": id, **request})
         with self._lock:
             self._waiting[id] = reply
+            self._complaint = None
         try:
             self._transport.send(data)
-            return reply.wait(self.timeout_s, self._transport.hint)
+            return reply.wait(self.timeout_s, self._hint)
         finally:
             with self._lock:
                 del self._waiting[id]
@@ -102,18 +130,9 @@ class Client:
             raise InputError(method, f"{len(data)} bytes", f"at most {self.MAX_REQUEST_BYTES}")
         return data
 
-    def _value(self, method, reply):
-        result = self._result(method, reply)
-        if isinstance(result, ApiCallError):
-            raise result
-        return result
-
-    def _result(self, method, reply):
-        if isinstance(reply, dict) and "error" in reply:
-            return ApiCallError(method, str(reply["error"]))
-        if isinstance(reply, dict) and "value" in reply:
-            return reply["value"]
-        raise ApiLinkError(f"{method}: the node's reply has neither value nor error")
+    def _hint(self):
+        words = self._transport.hint()
+        return words + (f"; it says {self._complaint!r}" if self._complaint else "")
 
     # Called by the transport's thread
 
@@ -123,11 +142,19 @@ class Client:
         except ValueError:
             message = None
         with self._lock:
-            reply = self._waiting.get(_id(message))
+            reply = self._waiting.get(_id(message)) or self._meant(message)
         if reply:
             reply.take(message)
         else:
             self.ignored += 1
+
+    def _meant(self, message):
+        """Whose request it was of which the node could not even read the id, if that is clear."""
+        if not isinstance(message, dict) or "error" not in message or "id" in message:
+            return None
+        self._complaint = str(message["error"])
+        alone = len(self._waiting) == 1 and not self._transport.shared
+        return next(iter(self._waiting.values())) if alone else None
 
     def _lost(self, error):
         with self._lock:
@@ -142,3 +169,27 @@ def _id(message):
         message = message[0]
     id = message.get("id") if isinstance(message, dict) else None
     return id if isinstance(id, str) else None
+
+
+def _value(method, reply):
+    result = _result(method, reply)
+    if isinstance(result, ApiCallError):
+        raise result
+    return result
+
+
+def _result(method, reply):
+    """The value of a reply, or its error as an exception."""
+    if isinstance(reply, dict) and "error" in reply:
+        return ApiCallError(method, str(reply["error"]))
+    if isinstance(reply, dict) and "value" in reply:
+        return reply["value"]
+    raise ApiLinkError(f"{method}: the node's reply has neither value nor error")
+
+
+def _part(method, reply, number):
+    """The text of a part of a streamed reply."""
+    text = _value(method, reply)
+    if not isinstance(text, str) or reply.get("part") != number or "stream" not in reply:
+        raise ApiLinkError(f"{method}: the node does not answer with part {number} of a stream")
+    return text

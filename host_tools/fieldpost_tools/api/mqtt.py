@@ -25,6 +25,8 @@ class MqttTransport:
     when the node is back and nobody waits any more.
     """
 
+    #: Others call the same node, and their replies come here, too.
+    shared = True
     KEEPALIVE_S = 30
     CONNECT_TIMEOUT_S = 5.0
     BACKOFF_S = (1, 30)

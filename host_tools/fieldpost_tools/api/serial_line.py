@@ -29,6 +29,8 @@ class SerialTransport:
     next call.
     """
 
+    #: Nobody else calls.
+    shared = False
     WRITE_TIMEOUT_S = 5.0
     READ_TIMEOUT_S = 0.2
     MAX_TEXT_BYTES = 1024 * 1024

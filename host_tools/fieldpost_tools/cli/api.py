@@ -13,7 +13,12 @@ from fieldpost_tools.errors import InputError
 @click.argument("method", metavar="MODULE.METHOD")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="The value as JSON.")
-def command(connect, method, arguments, as_json):
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Fetch a long array in parts; each item a line of JSON, as it comes.",
+)
+def command(connect, method, arguments, as_json, stream):
     """Call a method of a node's API and show the value it answers with.
 
     A VALUE that is JSON counts as such, anything else as text: address=7, address=ahu-1/dat,
@@ -25,9 +30,13 @@ def command(connect, method, arguments, as_json):
     """
     given = dict(map(parse_argument, arguments))
     with connect() as client:
+        if stream:
+            for item in client.stream(method, given):
+                _echo(item)
+            return
         value = client.call(method, given)
     if as_json:
-        click.echo(json.dumps(value, ensure_ascii=False))
+        _echo(value)
     else:
         from fieldpost_tools.cli import values
 
@@ -43,6 +52,10 @@ def parse_argument(text):
         return key, json.loads(value, parse_constant=_refuse_constant)
     except ValueError:
         return key, value
+
+
+def _echo(value):
+    click.echo(json.dumps(value, ensure_ascii=False))
 
 
 def _refuse_constant(name):
