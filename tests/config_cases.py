@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from fieldpost.config import SCHEMA, Row, load_driver, rows
+from fieldpost.config import SCHEMA, load_driver, rows
+from fieldpost.rows import Row
 
 DRIVERS = ("virtual", "modbus", "host")
 

@@ -14,7 +14,8 @@ import pkgutil
 import sys
 
 import fieldpost.drivers
-from fieldpost.config import Row, rows
+from fieldpost.config import rows
+from fieldpost.rows import Row
 from fieldpost.schema import SCHEMA
 
 _PLAIN = "[A-Za-z0-9_.-]+"

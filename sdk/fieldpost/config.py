@@ -1,62 +1,12 @@
-"""Validation of a configuration against the tables of ``schema.py``.
+"""Validation of a node's configuration against the tables of ``schema.py``."""
 
-null counts as absent. Unknown keys are errors. Every error is a ``ConfigError`` naming path, value
-and what is allowed. It shows neither secrets nor what may hold one: the value of an unknown key,
-an object or list where none belongs.
-"""
-
-import json
-
-from .compat import tidy
 from .errors import ConfigError
+from .rows import Checker, Row, join, one_of, refusal
 from .schema import SCHEMA
 
-_PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
-#: Names that would collide with the control topics.
-_RESERVED = ("nodes",)
-_NOUNS = {
-    "int": "an integer",
-    "num": "a number",
-    "bool": "true or false",
-    "id": "letters, digits and _ - . (not 'nodes')",
-    "path": "letters, digits and _ - . with / between parts",
-    "any": "a value",
-    "list": "a list",
-    "obj": "an object",
-    "map": "an object",
-}
 
-
-class Row:
-    """One parsed schema row: ``kind``, ``words`` (enum words or the inner type), ``lo``, ``hi``,
-    ``required`` and ``default`` (a fresh value for each use)."""
-
-    def __init__(self, text):
-        spec, _, default = text.partition("=")
-        self.required = "=" not in text
-        self._default = default.strip()
-        words = spec.split()
-        self.kind = words[0]
-        self.lo = self.hi = None
-        if len(words) > 1 and ".." in words[-1]:
-            lo, _, hi = words.pop().partition("..")
-            self.lo = json.loads(lo) if lo else None
-            self.hi = json.loads(hi) if hi else None
-        self.words = words[1:]
-
-    @property
-    def default(self):
-        """The default as a value; None for an optional key."""
-        text = self._default
-        if text == "?":
-            return None
-        if self.kind in ("str", "id", "path", "enum", "rule", "log", "any", "topic", "secret"):
-            return False if text == "false" else text
-        return json.loads(text)
-
-
-class Validator:
-    """Validates values against a set of tables.
+class Validator(Checker):
+    """Validates objects of the schema's tables; see ``rows`` for what every check does.
 
     ``driver(name)`` returns the driver class of a device, whose ``DEVICE`` and ``POINT`` rows
     join the tables; it raises ImportError for an unknown driver. Without it (a schema check
@@ -64,26 +14,18 @@ class Validator:
     """
 
     def __init__(self, tables=SCHEMA, driver=None):
-        self.tables = tables
+        super().__init__(tables)
         self.driver = driver
         self._point_rows = {}
 
-    def table(self, name, value, path):
-        """Validate an object against the table ``name``; returns it completed by defaults."""
-        if not isinstance(value, dict):
-            raise _refusal(path, value, "an object")
+    def rows(self, name, value, path):
+        """The rows of the table, for devices and points with those of the driver."""
         rows = dict(self.tables[name])
         if name == "device":
             rows.update(self._driver_rows(value, path))
         elif name == "point":
             rows.update(self._point_rows)
-        for key in value:
-            if key not in rows:
-                raise _refusal(_join(path, key), key, _one_of(rows))
-        result = {}
-        for key in rows:
-            result[key] = self._field(Row(rows[key]), value, key, path)
-        return result
+        return rows
 
     def _driver_rows(self, device, path):
         """The rows of a device's own keys; those of its points are remembered meanwhile."""
@@ -91,110 +33,14 @@ class Validator:
         self._point_rows = {}
         if not self.driver or name is None:
             return {}
-        path = _join(path, "driver")
+        path = join(path, "driver")
         try:
             driver = self.driver(self.value(Row(self.tables["device"]["driver"]), name, path))
         except (ImportError, AttributeError):
             # Missing, or a module of that folder that is not a driver.
-            raise _refusal(path, name, "the name of a driver") from None
+            raise refusal(path, name, "the name of a driver") from None
         self._point_rows = rows(driver.POINT)
         return rows(driver.DEVICE)
-
-    def _field(self, row, value, key, path):
-        path = _join(path, key)
-        if key in value and value[key] is not None:
-            return self.value(row, value[key], path)
-        if row.required:
-            raise _refusal(path, None, describe(row))
-        default = row.default
-        return default if default is None else self.value(row, default, path)
-
-    def value(self, row, value, path):
-        """Validate one value; returns it, completed by defaults where it is an object."""
-        return getattr(self, "_" + row.kind)(row, value, path)
-
-    def _int(self, row, value, path):
-        good = isinstance(value, int) and not isinstance(value, bool)
-        return _need(good and _within(row, value), row, value, path)
-
-    def _num(self, row, value, path):
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # Neither NaN nor infinite.
-        return _need(good and value - value == 0 and _within(row, value), row, value, path)
-
-    def _bool(self, row, value, path):
-        return _need(isinstance(value, bool), row, value, path)
-
-    def _str(self, row, value, path):
-        return _need(isinstance(value, str) and _within(row, len(value)), row, value, path)
-
-    def _secret(self, row, value, path):
-        _need(isinstance(value, str) and _within(row, len(value)), row, "***", path)
-        return value
-
-    def _id(self, row, value, path):
-        self._str(row, value, path)
-        return _need(_is_plain(value) and value not in _RESERVED, row, value, path)
-
-    def _path(self, row, value, path):
-        self._str(row, value, path)
-        return _need(all(_is_plain(part) for part in value.split("/")), row, value, path)
-
-    def _enum(self, row, value, path):
-        word = ("true" if value else "false") if isinstance(value, bool) else value
-        _need(word in row.words, row, value, path)
-        return False if word == "false" else word
-
-    def _any(self, _row, value, _path):
-        return value
-
-    def _topic(self, row, value, path):
-        from .topics import Template
-
-        self._str(row, value, path)
-        try:
-            Template(value)
-        except ValueError as error:
-            raise _refusal(path, value, str(error)) from None
-        return value
-
-    def _rule(self, row, value, path):
-        from .acquisition import compile
-
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        self._str(row, value, path)
-        try:
-            if row.kind == "log":
-                compile("adr.log", value)
-            else:
-                rule = compile(value)
-                if row.kind == "timer" and (rule.terms or not rule.timed):
-                    raise ValueError("ms or a 5-field cron expression")
-        except ValueError as error:
-            raise _refusal(path, value, str(error)) from None
-        return value
-
-    _log = _timer = _rule
-
-    def _list(self, row, value, path):
-        _need(isinstance(value, list) and _within(row, len(value)), row, value, path)
-        item = row.words[0]
-        kind = Row("obj " + item if item in self.tables else item)
-        result = []
-        for i, entry in enumerate(value):
-            result.append(self.value(kind, entry, "%s[%d]" % (path, i)))
-            # What stays must not be scattered over the heap by what does not.
-            tidy()
-        return result
-
-    def _obj(self, row, value, path):
-        return self.table(row.words[0], value, path)
-
-    def _map(self, row, value, path):
-        _need(isinstance(value, dict), row, value, path)
-        kind = Row(row.words[0])
-        return {key: self.value(kind, value[key], _join(path, key)) for key in value}
 
 
 def rows(table):
@@ -202,50 +48,6 @@ def rows(table):
     if isinstance(table, str):
         return dict(line.strip().split(": ", 1) for line in table.strip().split("\n"))
     return table
-
-
-def describe(row):
-    """What a row allows, in words."""
-    kind = row.kind
-    if kind == "enum":
-        return _one_of(row.words)
-    text = _NOUNS.get(kind, "text")
-    if row.lo is not None:
-        text += (" from %s" if kind in ("int", "num") else ", length from %s") % row.lo
-    return text if row.hi is None else "%s to %s" % (text, row.hi)
-
-
-def _need(good, row, value, path):
-    if not good:
-        raise _refusal(path, value, describe(row))
-    return value
-
-
-def _refusal(path, value, allowed):
-    """The error for a value, which is not shown where it may hold a secret, nor at any length."""
-    if isinstance(value, dict):
-        value = "{...}"
-    elif isinstance(value, list):
-        value = "[...]"
-    elif isinstance(value, str):
-        value = value[:60]
-    return ConfigError(path or "configuration", value, allowed)
-
-
-def _is_plain(text):
-    return text != "" and all(char in _PLAIN for char in text)
-
-
-def _one_of(words):
-    return "one of " + (", ".join(sorted(words)) or "none")
-
-
-def _join(path, key):
-    return path + "." + str(key) if path else str(key)
-
-
-def _within(row, value):
-    return (row.lo is None or value >= row.lo) and (row.hi is None or value <= row.hi)
 
 
 def load_driver(name):
@@ -280,7 +82,7 @@ def validate(config, driver=load_driver):
         select(item, result["devices"], path)
         if item["ring_bytes"] < 2 * item["frame_bytes"]:
             allowed = "at least two times frame_bytes"
-            raise _refusal(path + ".ring_bytes", item["ring_bytes"], allowed)
+            raise refusal(path + ".ring_bytes", item["ring_bytes"], allowed)
     return result
 
 
@@ -312,7 +114,7 @@ def _found(address, devices, path):
     points = [point for device in devices for point in _named(address, device)]
     by_name = isinstance(address, str) and "/" not in address and "=" not in address
     if address != "all" and (not points or (by_name and len(points) > 1)):
-        raise _refusal(path, address, "an id, device/name or name of exactly one point")
+        raise refusal(path, address, "an id, device/name or name of exactly one point")
     return points
 
 
@@ -337,7 +139,7 @@ def _unique(items, path, key):
     seen = set()
     for i, item in enumerate(items):
         if item[key] in seen:
-            raise _refusal("%s[%d].%s" % (path, i, key), item[key], "a value used only once")
+            raise refusal("%s[%d].%s" % (path, i, key), item[key], "a value used only once")
         seen.add(item[key])
 
 
@@ -347,12 +149,12 @@ def _check_subscribers(config):
     for i, item in enumerate(config["subscribers"]):
         path = "subscribers[%d]" % i
         if item["subscription"] not in known:
-            raise _refusal(path + ".subscription", item["subscription"], _one_of(known))
+            raise refusal(path + ".subscription", item["subscription"], one_of(known))
         if item["ack"] == "md5" and item["format"] == "packed":
-            raise _refusal(path + ".ack", "md5", "id, auto or false with the format packed")
+            raise refusal(path + ".ack", "md5", "id, auto or false with the format packed")
         pair = (item["subscription"], item["subscriber"])
         if pair in seen:
-            raise _refusal(path + ".subscriber", item["subscriber"], "a name used only once")
+            raise refusal(path + ".subscriber", item["subscriber"], "a name used only once")
         seen.add(pair)
 
 
@@ -362,7 +164,7 @@ def _check_brokers(config):
         for i, item in enumerate(config["publish"][kind]):
             if item["broker"] not in known and item["broker"] is not None:
                 path = "publish.%s[%d].broker" % (kind, i)
-                raise _refusal(path, item["broker"], _one_of(known))
+                raise refusal(path, item["broker"], one_of(known))
 
 
 def _number_points(devices):
@@ -374,7 +176,7 @@ def _number_points(devices):
             number = point["id"]
             if number in taken:
                 path = "devices[%d].points[%d].id" % (i, j)
-                raise _refusal(path, number, "an id used only once on the node")
+                raise refusal(path, number, "an id used only once on the node")
             if number is not None:
                 taken.add(number)
     free = 1

@@ -21,7 +21,7 @@ _SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
 #: Keys of a point that are the node's, not its driver's.
 _OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
 _PARTS = ("mqtt", "subscriptions", "subscribers", "publish")
-_SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock")
+_SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock", "api")
 
 
 class Plan:
@@ -98,9 +98,8 @@ def _make(config):
     head["digests"] = json.dumps(_digests(config))
     devices = _watches(config)
     _check_drivers(config)
-    unload("fieldpost.config")
-    unload("fieldpost.schema")
-    unload("fieldpost.topics")
+    for name in ("config", "rows", "schema", "topics"):
+        unload("fieldpost." + name)
     return Plan(_modules(config), head, devices)
 
 

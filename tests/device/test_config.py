@@ -4,8 +4,9 @@ import json
 
 from core_kit import refused
 
-from fieldpost.config import SCHEMA, Row, Validator, describe, select, validate
+from fieldpost.config import SCHEMA, Validator, select, validate
 from fieldpost.errors import ConfigError
+from fieldpost.rows import Row, describe
 
 
 class Tank:

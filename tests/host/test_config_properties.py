@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config_cases import DRIVERS, anything, damaged, places, table
-from fieldpost.config import SCHEMA, Row, describe, load_driver, rows, validate
+from fieldpost.config import SCHEMA, load_driver, rows, validate
 from fieldpost.errors import ConfigError
+from fieldpost.rows import Row, describe
 
 SECRET = "Xy7-geheim"
 

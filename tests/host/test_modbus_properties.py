@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldpost.config import Row, rows
+from fieldpost.config import rows
 from fieldpost.drivers.modbus import Modbus
 from fieldpost.drivers.modbus_pdu import (
     FORMATS,
@@ -23,6 +23,7 @@ from fieldpost.drivers.modbus_pdu import (
 )
 from fieldpost.errors import DriverError, LinkError
 from fieldpost.point import Point
+from fieldpost.rows import Row
 
 SIZES = {name: struct.calcsize(form) for name, form in FORMATS.items() if form}
 LIMITS = {
