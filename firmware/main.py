@@ -1,5 +1,7 @@
 """Runs the node that config.json describes; Ctrl-C stops it and gives the REPL.
 
+While it runs it answers requests to its JSON API on the console (see ``fieldpost.api.serial``).
+
 When it ends by an error, the traceback goes to the console and into last_error.txt, which always
 holds the newest one only.
 """
@@ -34,7 +36,7 @@ def main():
     try:
         from fieldpost.node import Node  # here, so that a damaged installation is reported too
 
-        asyncio.run(Node("config.json").run())
+        asyncio.run(Node("config.json").run(console=True))
     except KeyboardInterrupt:
         asyncio.new_event_loop()  # its tasks must not go on in a loop that the REPL starts
         print("node stopped")

@@ -112,7 +112,10 @@ def add_link(node, row):
     """Make the link to a broker; returns it."""
     from .mqtt import Link
 
-    link = Link(link_config(node, row), node.bus, node.on_message)
+    def receive(topic, payload, retain, dup):
+        node.on_message(topic, payload, retain, dup, link)
+
+    link = Link(link_config(node, row), node.bus, receive)
     link.subscribe(node.prefix + "/api/#", 1)
     node.links.append(link)
     return link

@@ -21,6 +21,9 @@ from .supervisor import Supervisor
 
 #: Points announced in one message.
 _POINTS_PER_MESSAGE = 64
+#: Errors kept, and characters of each.
+_ERRORS = 16
+_ERROR_CHARS = 120
 
 
 class Node:
@@ -28,13 +31,16 @@ class Node:
 
     Raises ConfigError for a configuration that is not valid, before anything is started. Parts by
     name: ``links``, ``devices`` (by id), ``points`` (by numeric id), ``subscriptions`` (by id),
-    ``bus``, ``clock``, ``supervisor``. ``counters`` are totals since boot.
+    ``bus``, ``clock``, ``supervisor``. ``counters`` are totals since boot; ``errors`` are the last
+    ones: ``(clock.mono_ms(), what failed, text)``. ``config_path`` is the file of the
+    configuration, None for a dict.
     """
 
     def __init__(self, config, folder="data"):
         from . import build, plan
         from .counters import Counters, make_folder
 
+        self.config_path = config if isinstance(config, str) else None
         make_folder(folder)
         made = plan.load(config, folder)
         for name in made.modules:
@@ -53,7 +59,9 @@ class Node:
         self.supervisor = Supervisor(self.bus)
         self.recorder = Recorder(self.clock)
         self.counters = {"errors": 0, "bad_requests": 0, "stale_acks": 0}
+        self.errors = []
         self.last_error = None
+        self.api = self.audit = None
         self.links = []
         self.devices = {}
         self.points = {}
@@ -72,8 +80,11 @@ class Node:
             self.bus.subscribe(kind, handler)
         _forget()
 
-    async def run(self):
-        """Run the node until it is cancelled; then close everything."""
+    async def run(self, console=False):
+        """Run the node until it is cancelled; then close everything.
+
+        ``console``: answer requests on stdin, unless the configuration allows none there.
+        """
         self.supervisor.start("recorder", self.recorder.run, 7200000)
         for link in self.links:
             self.start_link(link)
@@ -84,15 +95,29 @@ class Node:
                 self.start_subscriber(subscriber)
         self._start_ntp()
         self._start_watchdog()
+        if console and self.settings["api"]["serial"]:
+            from .api.serial import serve
+
+            self.supervisor.start("serial", lambda _task: serve(self))
         try:
             await self.supervisor.run(self._tend)
         finally:
+            if self.api:
+                self.api.stop()
             await self.supervisor.stop_all()
 
     async def write(self, point_id, value):
         """Set a point through its driver. Raises KeyError for an unknown id, DriverError."""
         point = self.points[point_id]
         await self.devices[point.device].write(point, value)
+
+    def dispatcher(self):
+        """What answers the requests to the node's JSON API; loaded when first asked for."""
+        if self.api is None:
+            from .api.dispatch import Dispatcher
+
+            self.api = Dispatcher(self, self.settings["api"])
+        return self.api
 
     async def apply(self, config):
         """Change to another configuration while running; see ``reconfigure.apply``."""
@@ -167,6 +192,9 @@ class Node:
         for link in self.links:
             for name in link.counters:
                 totals["mqtt_%s_%s" % (link.name, name)] = link.counters[name]
+        if self.api:
+            for name in self.api.counters:
+                totals["api_" + name] = self.api.counters[name]
         totals["restarts"] = sum(task.restarts for task in self.supervisor.tasks.values())
         return totals
 
@@ -207,28 +235,40 @@ class Node:
 
     # -- what happens
 
-    def on_message(self, topic, payload, retain, _dup):
-        """Take a message from a link: confirmations of flushes."""
-        if retain or topic != self.prefix + "/api/loggers/ackSubscribe":
+    def on_message(self, topic, payload, retain, _dup, link=None):
+        """Take a message from a link: a confirmation of a flush, or another request."""
+        if retain:
             self.counters["bad_requests"] += 1
-            return
+        elif topic != self.prefix + "/api/loggers/ackSubscribe" or not self._confirm(payload):
+            from .api.over_mqtt import receive
+
+            receive(self, link, topic, payload)
+
+    def _confirm(self, payload):
+        """Take a confirmation of a flush; False where it wants a reply, as other requests do.
+
+        They come with every flush, so they do not go through the dispatcher, nor load it.
+        """
         try:
             request = json.loads(payload)
+            if not isinstance(request, dict) or not request.get("noreply"):
+                return False
             subscription = self.subscriptions[request.get("subscription", "default")]
             subscriber = subscription.subscribers[request["subscriber"]]
             first = (request["stream"], request["seq"]) if "seq" in request else None
-            known = subscriber.ack(request.get("flush"), request.get("md5"), first)
-        except (ValueError, KeyError, AttributeError, TypeError):
+            if not subscriber.ack(request.get("flush"), request.get("md5"), first):
+                self.counters["stale_acks"] += 1
+        except (ValueError, KeyError, TypeError):
             self.counters["bad_requests"] += 1
-            return
-        if not known:
-            self.counters["stale_acks"] += 1
+        return True
 
     def _tend(self):
         """Once a second: carry the clock, tend the logs, publish the state when it is time."""
         self.clock.mono_ms()
         for subscription in self.subscriptions.values():
             subscription.ring.tend()
+        if self.api:
+            self.api.tend()
         sent = self._state_sent
         if sent is None or ticks_diff(ticks_ms(), sent) >= self.settings["state_interval"]:
             self._publish_state()
@@ -247,7 +287,11 @@ class Node:
 
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
-        self.last_error = "%s: %r" % (key, error)
+        text = error if isinstance(error, str) else "%r" % error
+        self.last_error = "%s: %s" % (key, text)
+        if len(self.errors) == _ERRORS:
+            self.errors.pop(0)
+        self.errors.append((self.clock.mono_ms(), key, text[:_ERROR_CHARS]))
 
 
 def _put_object(put, end, items):

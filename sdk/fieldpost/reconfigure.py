@@ -36,6 +36,8 @@ async def apply(node, config):
     for kind in ("device", "subscription", "subscriber"):
         done += [kind + ":" + key for key in changes[kind]]
     node.settings = head["settings"]
+    if node.api:
+        node.api.settings.update(node.settings["api"])
     node.digests = head["digests"]
     node.announce()
     return sorted(done)

@@ -136,13 +136,22 @@ async def test_a_point_is_written_through_its_driver():
 async def test_acknowledgements_are_taken_and_nonsense_is_counted():
     node = Node(config(), FOLDER)
     topic = "fieldpost/nodes/gw/api/loggers/ackSubscribe"
-    for payload in (b"", b"[]", b"{", b"7", b'{"subscriber":"x"}', b'{"subscriber":7}', b"\xff"):
+    for payload in (
+        b"",
+        b"{",
+        b"\xff",
+        b'{"noreply":true}',
+        b'{"noreply":true,"subscriber":"x"}',
+        b'{"noreply":true,"subscriber":7}',
+        b'{"noreply":true,"subscription":[],"subscriber":"collector"}',
+    ):
         node.on_message(topic, payload, False, False)
-    node.on_message("fieldpost/nodes/gw/api/other", b"{}", False, False)
+    node.on_message(topic, b"{}", True, False)
     assert node.counters["bad_requests"] == 8
-    body = {"subscriber": "collector", "flush": 1, "stream": 1, "seq": 0}
+    body = {"noreply": True, "subscriber": "collector", "flush": 1, "stream": 1, "seq": 0}
     node.on_message(topic, json.dumps(body).encode(), False, False)
     assert node.counters["stale_acks"] == 1
+    assert node.api is None
 
 
 async def test_apply_touches_only_what_differs():

@@ -55,36 +55,37 @@ class Dispatcher:
             "dropped": 0,
             "unsent": 0,
         }
-        self.streams = None
+        self.streams = self.signatures = None
         self._running = 0
         self._tasks = []
         self._jobs = []
 
-    def submit(self, text, transport, send, module=None, method=None):
-        """Have a request answered by a task of its own; see ``handle``. Never blocks."""
+    def submit(self, *request):
+        """Have a request answered by a task of its own; arguments of ``handle``. Never blocks."""
         if len(self._tasks) >= 2 * self.settings["parallel"]:
             self.counters["dropped"] += 1
             return
-        self._tasks.append(asyncio.create_task(self._serve(text, transport, send, module, method)))
+        self._tasks.append(asyncio.create_task(self._serve(request)))
 
-    async def _serve(self, *request):
+    async def _serve(self, request):
         try:
             await self.handle(*request)
         finally:
             self._tasks.remove(asyncio.current_task())
 
-    async def handle(self, text, transport, send, module=None, method=None):
+    async def handle(self, text, transport, send, module=None, method=None, unseal=None):
         """Answer one request, or a batch.
 
         ``text``: str or bytes. ``transport``: "mqtt", "serial" or "python". ``await send(data)``
         gets each message of the reply as bytes or bytearray; it returns False where it cannot be
-        sent. ``module`` and ``method`` are what the address of the request says.
+        sent. ``module`` and ``method`` are what the address of the request says. Where requests
+        come in envelopes, ``unseal(object)`` returns the text in one, or raises ApiError.
         """
         self.counters["requests"] += 1
         self._running += 1
         try:
             out = Text(self.settings["max_reply"])
-            mark = await self._reply(out, text, transport, module, method)
+            mark = await self._reply(out, text, transport, module, method, unseal)
             if mark is not None:
                 for message in messages(out.data, mark, self.settings["segment"]):
                     if not await send(message):
@@ -125,15 +126,21 @@ class Dispatcher:
     def _deadline(self):
         return ticks_add(ticks_ms(), self.settings["timeout_ms"])
 
-    async def _reply(self, out, text, transport, module, method):
+    async def _reply(self, out, text, transport, module, method, unseal):
         """Write the reply; returns the text of the id for its segments, None for no reply."""
+        limit = self.settings["max_request"]
+        mark = ""
         try:
-            body = parse(text, self.settings["max_request"])
-            request = Request(body, module, method)
+            if unseal:
+                # Its quotes are escaped there.
+                envelope = parse(text, 2 * limit)
+                mark = Request(envelope).mark()
+                text = unseal(envelope)
+            request = Request(parse(text, limit), module, method)
         except ApiError as error:
             self.counters["bad"] += 1
-            out.error(0, "", str(error))
-            return ""
+            out.error(0, mark, str(error))
+            return mark
         if self._running > self.settings["parallel"]:
             self.counters["busy"] += 1
             out.error(0, request.head(), "busy")
