@@ -14,6 +14,8 @@ from paho.mqtt.publish import single
 
 import fake_node
 import servers
+from fieldpost.api.signature import Signatures
+from fieldpost.errors import ApiError
 from fieldpost_tools.api import (
     ApiCallError,
     ApiLinkError,
@@ -25,6 +27,16 @@ from fieldpost_tools.api import (
 from fieldpost_tools.errors import InputError
 
 SHORT_S = 0.3
+SECRET = "a secret of the node"
+
+
+class Clock:
+    """What the node's check of signatures asks for."""
+
+    offset_ms = 1
+
+    def unix_ms(self):
+        return time.time_ns() // 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +385,36 @@ def test_mqtt_refused_login(tmp_path):
         with pytest.raises(ApiLinkError, match="refused: not authorized") as raised:
             Client(MqttTransport(url, "gw-1"))
     assert "secret" not in str(raised.value)
+
+
+def test_mqtt_signs_what_the_node_accepts_once(broker, url, fake, monkeypatch):
+    """Opened by the node's own code; ``hmac`` of that is tested with the RFC's vectors."""
+    sealed = []
+    answer = fake.answer
+    signatures = Signatures(SECRET, Clock())
+
+    def unseal(payload):
+        sealed.append(payload)
+        return answer(signatures.open("fieldpost/nodes/gw-1/api", json.loads(payload)))
+
+    monkeypatch.setattr(fake, "answer", unseal)
+    with (
+        fake_node.on_mqtt(fake, broker.host, broker.port),
+        Client(MqttTransport(url, "gw-1", secret=SECRET)) as client,
+    ):
+        assert client.call("system.echo", text='ü\n"') == {"text": 'ü\n"'}
+        assert client.call("gateways.readValue", address=1) == 20.5
+    assert [json.loads(one)["id"] for one in sealed] == [one["id"] for one in fake.requests]
+    with pytest.raises(ApiError, match="used"):
+        unseal(sealed[0])
+    with pytest.raises(ApiError, match="invalid"):
+        signatures.open("fieldpost/nodes/gw-2/api", json.loads(sealed[0]))
+
+
+@pytest.mark.parametrize("secret", ["short", "x" * 129])
+def test_mqtt_a_secret_that_no_node_has(secret):
+    with pytest.raises(InputError, match=r"secret: '\*\*\*' is not allowed"):
+        MqttTransport("mqtt://h", "gw-1", secret=secret)
 
 
 def test_mqtt_a_lost_broker_fails_calls_and_comes_back(mosquitto, fake):

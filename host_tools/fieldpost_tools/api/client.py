@@ -114,7 +114,7 @@ class Client:
             self._waiting[id] = reply
             self._complaint = None
         try:
-            self._transport.send(data)
+            self._transport.send(data, id)
             return reply.wait(self.timeout_s, self._hint)
         finally:
             with self._lock:

@@ -10,6 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from fieldpost_tools import broker
 from fieldpost_tools.api.errors import ApiLinkError
+from fieldpost_tools.api.signature import Signer
 from fieldpost_tools.errors import InputError
 
 _OK = MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -18,8 +19,9 @@ _OK = MQTTErrorCode.MQTT_ERR_SUCCESS
 class MqttTransport:
     """Reaches the node ``node`` through the broker at ``url`` (``mqtt://`` or ``mqtts://``).
 
-    ``password`` is used if the URL has none; ``ca`` is a PEM file to verify the broker with. A
-    lost connection comes back by itself; calls that wait meanwhile fail.
+    ``password`` is used if the URL has none; ``ca`` is a PEM file to verify the broker with;
+    ``secret`` signs requests, for a node with ``api.mqtt_secret``. A lost connection comes back by
+    itself; calls that wait meanwhile fail.
 
     Requests go out with QoS 0: no broker keeps them, so that none is done twice, or hours later
     when the node is back and nobody waits any more.
@@ -31,10 +33,11 @@ class MqttTransport:
     CONNECT_TIMEOUT_S = 5.0
     BACKOFF_S = (1, 30)
 
-    def __init__(self, url, node, password=None, ca=None):
+    def __init__(self, url, node, password=None, ca=None, secret=None):
         self._address = broker.parse_url(url, password)
         if not node or not node.isprintable() or any(c in node for c in "/+#"):
             raise InputError("node", node, "one topic level: not empty, without / + #")
+        self._signer = Signer(secret) if secret else None
         self.node = node
         self._prefix = f"fieldpost/nodes/{node}/"
         self._connected = False
@@ -67,13 +70,16 @@ class MqttTransport:
             self.close()
             raise self._error(self._state)
 
-    def send(self, data):
-        """Send a request. Raises ApiLinkError without a connection, or if the node is offline."""
+    def send(self, data, id=None):
+        """Send a request with this id. Raises ApiLinkError, also if the node is offline."""
         if not self._connected:
             raise self._error(self._state)
         if self.node_state == "offline":
             raise ApiLinkError(f"{self} is offline")
-        if self._client.publish(self._prefix + "api", data).rc != _OK:
+        topic = self._prefix + "api"
+        if self._signer:
+            data = self._signer.seal(topic, data, id)
+        if self._client.publish(topic, data).rc != _OK:
             raise self._error("connection lost")
 
     def hint(self):

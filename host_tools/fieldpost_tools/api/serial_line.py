@@ -61,7 +61,7 @@ class SerialTransport:
         self._receive, self._lost = receive, lost
         self._open()
 
-    def send(self, data):
+    def send(self, data, _id=None):
         """Send a request. Raises ApiLinkError."""
         data = frame(data)
         with self._writing:

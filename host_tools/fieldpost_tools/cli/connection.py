@@ -7,6 +7,9 @@ import click
 
 from fieldpost_tools.cli.collect import PASSWORD
 
+#: Environment variable of the key that signs requests over MQTT.
+SECRET = "FIELDPOST_API_SECRET"
+
 _OPTIONS = (
     click.option("--serial", "port", metavar="PORT", help="Serial device of the board."),
     click.option(
@@ -17,6 +20,13 @@ _OPTIONS = (
     ),
     click.option("--node", metavar="NAME", help="Name of the node, with --mqtt."),
     click.option("--ca", metavar="FILE", help="PEM file that verifies the broker (mqtts://)."),
+    click.option(
+        "--secret-env",
+        default=SECRET,
+        show_default=True,
+        metavar="NAME",
+        help="Environment variable with the node's api.mqtt_secret, if it has one.",
+    ),
     click.option(
         "--timeout",
         "timeout_s",
@@ -32,11 +42,11 @@ _OPTIONS = (
 def connection_options(function):
     """Add the options; ``function`` gets ``connect``, which makes an ``api.Client``.
 
-    ``connect()`` raises ApiLinkError.
+    ``connect()`` raises ApiLinkError, and InputError where the environment's secret is wrong.
     """
 
     @functools.wraps(function)
-    def wrapper(port, url, node, ca, timeout_s, **others):
+    def wrapper(port, url, node, ca, secret_env, timeout_s, **others):
         if bool(port) == bool(url):
             raise click.UsageError("where is the node? --serial PORT, or --mqtt URL --node NAME")
         if bool(url) != bool(node):
@@ -49,7 +59,8 @@ def connection_options(function):
 
             if port:
                 return api.Client(api.SerialTransport(port), timeout_s)
-            transport = api.MqttTransport(url, node, os.environ.get(PASSWORD), ca)
+            secret = os.environ.get(secret_env)
+            transport = api.MqttTransport(url, node, os.environ.get(PASSWORD), ca, secret)
             return api.Client(transport, timeout_s)
 
         return function(connect=connect, **others)
