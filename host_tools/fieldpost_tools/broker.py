@@ -127,6 +127,11 @@ class Link:
         self._unacknowledged += 1
         return True
 
+    @property
+    def unacknowledged(self):
+        """Messages published that the broker has not acknowledged."""
+        return self._unacknowledged
+
     def close(self, timeout_s=2.0):
         """Wait up to ``timeout_s`` until the broker has what was published, then disconnect."""
         deadline = time.monotonic() + timeout_s
