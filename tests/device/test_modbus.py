@@ -19,9 +19,11 @@ def holding(*registers, **more):
     return [dict(more, table="holding", register=register) for register in registers]
 
 
-def client(peer, points, **device):
+async def client(peer, points, **device):
     device = dict({"timeout_ms": 5000, "retries": 0}, **device)
-    return make(Modbus, points, host=peer.host, port=peer.port, **device)
+    driver = make(Modbus, points, host=peer.host, port=peer.port, **device)
+    await driver.start()
+    return driver
 
 
 async def read(driver):
@@ -46,8 +48,7 @@ async def test_reads_tables_and_types_with_few_requests():
         {"table": "holding", "register": 15, "type": "int64"},
     ]
     async with Peer(registers) as peer:
-        driver = client(peer, points)
-        await driver.start()
+        driver = await client(peer, points)
         wanted = [True, True, False, True, True, 0x8001, -0.5, 70000, 1.5, -1 << 40]
         assert await read(driver) == wanted
         assert peer.requests == [
@@ -65,7 +66,7 @@ async def test_reads_tables_and_types_with_few_requests():
 
 async def test_reads_some_points_only():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0, 1, 2))
+        driver = await client(peer, holding(0, 1, 2))
         await driver.read(driver.points[1:2])
         assert values(driver) == ["init", 101, "init"]
         assert peer.requests == [b"\x03\x00\x01\x00\x01"]
@@ -75,7 +76,7 @@ async def test_reads_some_points_only():
 async def test_largest_answer():
     async with Peer({(3, i): i for i in range(125)}) as peer:
         points = holding(*range(1, 125, 4), type="uint64") + holding(0)
-        driver = client(peer, points)
+        driver = await client(peer, points)
         found = await read(driver)
         assert found[30] == struct.unpack(">Q", struct.pack(">HHHH", 121, 122, 123, 124))[0]
         assert found[31] == 0
@@ -86,7 +87,7 @@ async def test_largest_answer():
 async def test_one_request_at_a_time():
     async with Peer(HOLDING) as peer:
         peer.delay_ms = 20
-        driver = client(peer, holding(0, 2, 4, 6, writable=True))
+        driver = await client(peer, holding(0, 2, 4, 6, writable=True))
         await asyncio.gather(read(driver), driver.write(driver.points[0], 1), read(driver))
         assert len(peer.requests) == 9 and peer.overlapped == 0 and peer.connections == 1
         await driver.stop()
@@ -96,7 +97,7 @@ async def test_a_bad_address_costs_only_its_point():
     registers = dict(HOLDING)
     del registers[3, 6]
     async with Peer(registers) as peer:
-        driver = client(peer, holding(*range(10)))
+        driver = await client(peer, holding(*range(10)))
         bad = "illegal data address"
         wanted = [100, 101, 102, 103, 104, 105, bad, 107, 108, 109]
         assert await read(driver) == wanted
@@ -118,7 +119,7 @@ async def test_a_bad_address_costs_only_its_point():
 
 async def test_a_gap_that_the_device_lacks_is_not_read_over():
     async with Peer({(3, 0): 1, (3, 5): 2}) as peer:
-        driver = client(peer, holding(0, 5), max_gap=10)
+        driver = await client(peer, holding(0, 5), max_gap=10)
         assert await read(driver) == [1, 2]
         assert await read(driver) == [1, 2]
         assert [struct.unpack(">BHH", one)[1:] for one in peer.requests] == [
@@ -133,7 +134,7 @@ async def test_a_gap_that_the_device_lacks_is_not_read_over():
 
 async def test_exceptions_become_the_status_of_their_points():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0, 2))
+        driver = await client(peer, holding(0, 2))
         for code, name in ((4, "server device failure"), (6, "server device busy")):
             peer.act = lambda r: fail(code)(r) if r[9] == 2 else Peer.NORMAL  # noqa: B023
             assert await read(driver) == [100, name]
@@ -147,7 +148,7 @@ async def test_exceptions_become_the_status_of_their_points():
 
 async def test_a_gateway_that_reaches_nobody_is_a_device_down():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0, 2))
+        driver = await client(peer, holding(0, 2))
         peer.act = lambda r: fail(11)(r) if r[9] == 2 else Peer.NORMAL
         assert await read(driver) == [100, "gateway target failed to respond"]
         for code, name in (
@@ -164,7 +165,7 @@ async def test_a_gateway_that_reaches_nobody_is_a_device_down():
 async def fails_then_recovers(act, reason, least_ms=0):
     """Whatever goes wrong once, the next read opens a connection and works."""
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0), timeout_ms=100)
+        driver = await client(peer, holding(0), timeout_ms=100)
         peer.act = act
         started = ticks_ms()
         assert await refused(read(driver), DriverError) == reason
@@ -217,7 +218,7 @@ async def test_only_answers_to_other_requests():
 
 async def test_late_answers_are_skipped():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0))
+        driver = await client(peer, holding(0))
 
         def late(request):
             number = struct.unpack(">H", request[:2])[0]
@@ -226,22 +227,22 @@ async def test_late_answers_are_skipped():
 
         peer.act = late
         assert await read(driver) == [8]
-        driver._transaction = 0xFFFF
+        driver.bus._transaction = 0xFFFF
         assert await read(driver) == [8]
-        assert driver._transaction == 0 and peer.connections == 1
+        assert driver.bus._transaction == 0 and peer.connections == 1
         await driver.stop()
 
 
 async def test_nobody_listens():
     async with Peer() as peer:
-        driver = client(peer, holding(0))
+        driver = await client(peer, holding(0))
     assert await refused(read(driver), DriverError) == "refused"
     await driver.stop()
 
 
 async def test_further_attempts_use_a_new_connection():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0), timeout_ms=1500, retries=2)
+        driver = await client(peer, holding(0), timeout_ms=1500, retries=2)
         answers = [None, Peer.CLOSE, Peer.NORMAL]
         peer.act = lambda _: answers.pop(0)
         started = ticks_ms()
@@ -259,7 +260,7 @@ async def test_further_attempts_use_a_new_connection():
 
 async def test_a_cancelled_read_leaves_nothing_behind():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0, 2), timeout_ms=10000)
+        driver = await client(peer, holding(0, 2), timeout_ms=10000)
         assert await read(driver) == [100, 102]
         peer.delay_ms = 60
         try:
@@ -308,7 +309,7 @@ async def test_writes():
                 ],
             ),
         ):
-            driver = client(peer, points, write_multiple=multiple)
+            driver = await client(peer, points, write_multiple=multiple)
             coil, scaled, real, bit = driver.points
             peer.requests = []
             for point, value in (
@@ -326,7 +327,7 @@ async def test_writes():
 
 async def test_refused_writes():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0) + holding(1, writable=True, max=50))
+        driver = await client(peer, holding(0) + holding(1, writable=True, max=50))
         fixed, setpoint = driver.points
         assert await refused(driver.write(fixed, 1), DriverError) == "read only"
         for value in (51, -1, float("nan"), "x", None):
@@ -342,13 +343,14 @@ async def test_refused_writes():
         await driver.stop()
 
 
-async def test_stop_closes_and_a_later_read_opens():
+async def test_stop_closes_and_a_later_start_opens():
     async with Peer(HOLDING) as peer:
-        driver = client(peer, holding(0))
-        await driver.stop()
+        driver = await client(peer, holding(0))
         assert await read(driver) == [100]
         await driver.stop()
         await driver.stop()
+        assert await refused(read(driver), DriverError) == "not started"
+        await driver.start()
         assert await read(driver) == [100]
         assert peer.connections == 2
         await driver.stop()

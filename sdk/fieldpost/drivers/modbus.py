@@ -1,14 +1,17 @@
-"""Modbus TCP client.
+"""Modbus TCP client, and what the drivers of other Modbus lines share with it.
+
+Devices that name the same ``host`` and ``port``, as the units behind a gateway do, share one
+connection, on which one request waits for its answer at a time.
 
 Keys of a device:
 
 ==================  ==============================================================================
 ``host``, ``port``  of the server or gateway (port 502)
 ``unit``            unit identifier, 0..255 (1): the device behind a gateway
-``timeout_ms``      for all of a read cycle; one request waits for its share of the attempts:
-                    ``timeout_ms // (retries + 1)``
+``timeout_ms``      for all of a read cycle (2000), with its waiting for other units of the line
+``answer_ms``       for one answer, 10..60000 (``timeout_ms // (retries + 1)``)
 ``retries``         further attempts of a request that got no valid answer, each over a new
-                    connection (1)
+                    connection, 0..9 (1); a silent unit gets none until it answers again
 ``max_gap``         unwanted registers (or coils) that may be read to join two requests (0)
 ``word_order``      ``big``: the high word of a value is at the lower address; or ``little``
 ``byte_order``      ``big``: the high byte of a register comes first, as the standard says; or
@@ -42,16 +45,16 @@ Points at neighbouring addresses are read by one request. When the device refuse
 with an exception that may concern only one address, the block is halved until the bad point is
 alone; that one is then asked for once in ``REFUSED_MS`` only. Exceptions become the status of
 their points; silence, a broken connection and wrong answers, after the attempts, a
-``DriverError``; so does a gateway that reaches none of the points asked for.
+``DriverError``; so does a gateway that reaches none of the points asked for. ``counters`` of a
+driver says how many attempts failed, by reason.
 """
 
-from struct import pack, pack_into, unpack_from
+from struct import pack, unpack_from
 
-from ..compat import TimeoutError, asyncio, const, ticks_add, ticks_diff, ticks_ms, wait_for_ms
+from ..compat import asyncio, const, ticks_add, ticks_diff, ticks_ms
 from ..errors import DriverError, LinkError
-from ..net import open_stream
 from .base import Driver
-from .modbus_pdu import RefusedError, check, encode, place, plan
+from .modbus_pdu import RefusedError, encode, place, plan
 
 _READ_HOLDING = const(3)
 _WRITE_COIL = const(5)
@@ -63,15 +66,22 @@ _MULTIPLE = const(10)
 _DIVIDE = (2, 3)
 _PERMANENT = const(3)
 _GATEWAY = (10, 11)
+#: Lines in use, by what their configurations call them.
+_buses = {}
 
 
 class Modbus(Driver):
-    """One unit over one TCP connection, one request at a time."""
+    """One unit; a subclass for another line joins its ``bus`` in ``start``.
+
+    A bus has ``users`` (how many devices joined it), ``close()``, and ``await exchange(driver,
+    function, address, word, data)``: the PDU that answers, ``RefusedError`` or ``LinkError``.
+    """
 
     DEVICE = """
         host: str 1..253
         port: int 1..65535 = 502
         unit: int 0..255 = 1
+        answer_ms: int 10..60000 = ?
         retries: int 0..9 = 1
         max_gap: int 0..120 = 0
         word_order: enum big little = big
@@ -101,9 +111,24 @@ class Modbus(Driver):
         self._fields = {point.id: place(point, config) for point in points}
         self._blocks = plan(self._fields.values(), config["max_gap"])
         self._lock = asyncio.Lock()
-        self._stream = None
-        self._transaction = 0
-        self._request = bytearray(12)
+        self._silent = False
+        self.bus = None
+        self.counters = {}
+
+    async def start(self):
+        """Join the connection to the server, which the first request opens."""
+        from .modbus_tcp import TcpBus
+
+        self.join((self.config["host"], self.config["port"]), TcpBus)
+
+    def join(self, key, make):
+        """Use the bus ``key``, made by ``make(config)`` for the first device that joins it."""
+        bus = _buses.get(key)
+        if not bus:
+            bus = _buses[key] = make(self.config)
+            bus.key = key
+        bus.users += 1
+        self.bus = bus
 
     async def read(self, points):
         """Read all points of the device by its plan, or a few of them by a plan of their own."""
@@ -123,10 +148,17 @@ class Modbus(Driver):
             await self._write(field, data)
 
     async def stop(self):
-        """Close the connection; a later read opens another."""
-        if self._stream:
-            self._stream.close()
-            self._stream = None
+        """Leave the bus; the last one closes it."""
+        bus, self.bus = self.bus, None
+        if bus:
+            bus.users -= 1
+            if not bus.users:
+                del _buses[bus.key]
+                bus.close()
+
+    def count(self, what, n=1):
+        """Add to one of the ``counters``."""
+        self.counters[what] = self.counters.get(what, 0) + n
 
     async def _read(self, blocks):
         lost = None
@@ -179,52 +211,19 @@ class Modbus(Driver):
 
     async def _ask(self, function, address, word, data=b""):
         """The answer to one request, as a PDU; ``DriverError`` after the last attempt."""
-        retries = self.config["retries"]
-        while True:
+        retries = 0 if self._silent else self.config["retries"]
+        self._silent = False
+        while self.bus:
             try:
-                pdu = await self._exchange(function, address, word, data)
-                check(pdu, function, address, word)
-                return pdu
+                return await self.bus.exchange(self, function, address, word, data)
             except LinkError as error:
-                await self.stop()
+                reason = error.args[0]
+                self.count(reason)
                 if not retries:
-                    raise DriverError(error.args[0]) from None
+                    self._silent = reason == "timeout"
+                    raise DriverError(reason) from None
                 retries -= 1
-
-    async def _exchange(self, function, address, word, data):
-        config = self.config
-        self._transaction = transaction = self._transaction + 1 & 0xFFFF
-        size = 7 + len(data) if data else 6
-        frame = self._request
-        pack_into(
-            ">HHHBBHH", frame, 0, transaction, 0, size, config["unit"], function, address, word
-        )
-        if data:
-            frame = bytes(frame) + bytes((len(data),)) + data
-        try:
-            wait_ms = config["timeout_ms"] // (config["retries"] + 1)
-            return await wait_for_ms(self._talk(frame), wait_ms)
-        except TimeoutError:
-            raise LinkError("timeout")
-
-    async def _talk(self, frame):
-        stream = self._stream or await open_stream(self.config["host"], self.config["port"], None)
-        # Kept only after a whole answer: a stream left in the middle of one is of no use.
-        self._stream = None
-        try:
-            await stream.write(frame, None)
-            transaction = None
-            while transaction != self._transaction:  # others answer earlier ones, late
-                head = await stream.readexactly(7, None)
-                transaction, protocol, size, unit = unpack_from(">HHHB", head)
-                if protocol or not 3 <= size <= 254 or unit != self.config["unit"]:
-                    raise LinkError("bad answer")
-                pdu = await stream.readexactly(size - 1, None)
-            self._stream = stream
-            return pdu
-        finally:
-            if not self._stream:
-                stream.close()
+        raise DriverError("not started")
 
 
 driver = Modbus
