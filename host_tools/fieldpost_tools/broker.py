@@ -212,7 +212,8 @@ class Link:
         self.connected = self._ever = True
         self.state = "connected"
         self._backoff_s = self.BACKOFF_S[0]
-        client.subscribe([(name, 1) for name in self._filters])
+        if self._filters:
+            client.subscribe([(name, 1) for name in self._filters])
 
     def _on_subscribe(self, _client, _userdata, _mid, reasons, _properties):
         refused = [n for n, r in zip(self._filters, reasons, strict=False) if r.is_failure]
