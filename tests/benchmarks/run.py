@@ -24,6 +24,7 @@ import bench_collect  # noqa: E402 - found by the line above
 import bench_delivery  # noqa: E402
 import bench_heap  # noqa: E402
 import bench_jitter  # noqa: E402
+import bench_log  # noqa: E402
 import bench_ring  # noqa: E402
 import rig  # noqa: E402
 
@@ -41,6 +42,11 @@ FIGURES = {
     "messages_ratio": ("× umqtt.simple", AT_LEAST, 15),
     "ring_bytes_per_record": ("bytes", AT_MOST, 12),
     "append_alloc_bytes": ("bytes", AT_MOST, 0),
+    "flash_write_amplification": ("bytes/byte", AT_MOST, 1.3),
+    "flash_erases_per_kib": ("blocks/KiB", None, None),
+    "log_open_ms_per_mib": ("ms/MiB", None, None),
+    "log_append_per_s": ("records/s", None, None),
+    "drain_records_per_s": ("records/s", None, None),
     "heap_minimal_mpy_kib": ("KiB", AT_MOST, 24),
     "heap_all_mpy_kib": ("KiB", AT_MOST, 60),
     "heap_minimal_romfs_kib": ("KiB", AT_MOST, 12),
@@ -62,6 +68,7 @@ def collect(seconds=COLLECT_SECONDS):
 
 BENCHMARKS = {
     "ring": bench_ring.measure,
+    "log": bench_log.measure,
     "heap": bench_heap.measure,
     "delivery": bench_delivery.measure,
     "jitter": bench_jitter.measure,

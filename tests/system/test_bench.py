@@ -15,6 +15,7 @@ sys.path.append(str(device_suite.ROOT / "tests" / "benchmarks"))
 import bench_delivery
 import bench_heap
 import bench_jitter
+import bench_log
 import bench_ring
 import rig
 import run
@@ -22,6 +23,7 @@ import run
 README = device_suite.ROOT / "README.md"
 FAST = {
     "ring": bench_ring.measure,
+    "log": lambda: bench_log.measure(blocks=48),
     "heap": bench_heap.measure,
     "delivery": lambda: bench_delivery.measure(seconds=1, rounds=1),
     "jitter": lambda: bench_jitter.measure(seconds=1),
@@ -33,6 +35,11 @@ OWNER = {
     "messages_ratio": "delivery",
     "ring_bytes_per_record": "ring",
     "append_alloc_bytes": "ring",
+    "flash_write_amplification": "log",
+    "flash_erases_per_kib": "log",
+    "log_open_ms_per_mib": "log",
+    "log_append_per_s": "log",
+    "drain_records_per_s": "log",
     "heap_minimal_mpy_kib": "heap",
     "heap_all_mpy_kib": "heap",
     "heap_minimal_romfs_kib": "heap",
