@@ -28,4 +28,6 @@ class Audit:
 
 
 def _short(value):
-    return value[:_TEXT_CHARS] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value[:_TEXT_CHARS]
+    return value if isinstance(value, (int, float, bool)) else None

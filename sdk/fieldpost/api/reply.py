@@ -105,7 +105,7 @@ def _is_flat(value):
 def _is_plain(value):
     if isinstance(value, float):
         return value - value == 0
-    return value is None or isinstance(value, (str, int))
+    return value is None or isinstance(value, (str, int, bool))
 
 
 def messages(data, mark, limit):

@@ -49,7 +49,7 @@ class Request:
         #: The keys that are not arguments, among others.
         self.options = body
         self.id = body.get("id")
-        if not (self.id is None or isinstance(self.id, (str, int, float))):
+        if not (self.id is None or isinstance(self.id, (str, int, float, bool))):
             raise ApiError("invalid id")
         self.module = module or body.get("module")
         self.method = method or body.get("method")
