@@ -107,6 +107,7 @@ class MqttTransport:
             client.tls_set_context(broker.tls_context(ca))
         elif ca:
             raise InputError("ca", str(ca), "no CA with mqtt://; use mqtts://")
+        client.on_socket_open = broker.no_delay
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
