@@ -142,11 +142,35 @@ class ADC:
         return ADC.volts[self.number]()
 
 
+class Counter:
+    """A unit of a chip that has two; tests set ``count``."""
+
+    RISING, FALLING = 1, 2
+    made = {}
+
+    def __init__(self, unit, pin, edge=RISING, filter_ns=0):
+        if unit > 1:
+            raise ValueError("invalid id")
+        self.shape = pin.number, edge, filter_ns
+        self.count = 0
+        Counter.made[unit] = self
+
+    def value(self, value=None):
+        count = self.count
+        if value is not None:
+            self.count = value
+        return count
+
+    def deinit(self):
+        self.count = None
+
+
 class Machine:
     """The module ``machine``."""
 
     Pin = Pin
     ADC = ADC
+    Counter = Counter
     I2C = I2C
     SoftI2C = SoftI2C
 
@@ -162,6 +186,7 @@ class installed:  # noqa: N801 - reads as a word of a sentence
         Pin.levels.clear()
         Pin.made.clear()
         Pin.waiting = None
+        Counter.made.clear()
         ADC.volts.clear()
         ADC.made.clear()
         I2C.chips.clear()
