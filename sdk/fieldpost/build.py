@@ -7,6 +7,7 @@ which would cost more memory than the parts made from it; the plan's digests rem
 import json
 
 from .compat import const
+from .subscriber import covers
 
 #: Room for a node's state, for which the buffer of flushes is used as well.
 _STATE_BYTES = const(1024)
@@ -19,6 +20,7 @@ def build(node, head, devices):
     sizes = [row["flush"]["maxBytes"] for row in head["subscriptions"]]
     sizes += [row["frame_bytes"] + HEAD_BYTES for row in head["subscriptions"]]
     node.outlet = Outlet(node.prefix, node.links, max(sizes + [_STATE_BYTES]))
+    node.guests = []
     for row in head["subscriptions"]:
         add_subscription(node, row)
     for row in head["mqtt"]:
@@ -34,7 +36,7 @@ def build(node, head, devices):
 
 
 def add_subscription(node, row):
-    """Make a subscription and its log."""
+    """Make a subscription and its log; returns the ``Subscription``."""
     from .subscription import Subscription
 
     shape = (
@@ -58,7 +60,10 @@ def add_subscription(node, row):
         from .ring import Ring
 
         log = Ring(*shape)
-    node.subscriptions[row["id"]] = Subscription(row["id"], log, row["flush"], node.bus)
+    subscription = Subscription(row["id"], log, row["flush"], node.bus)
+    subscription.encoding = row["encoding"]
+    node.subscriptions[row["id"]] = subscription
+    return subscription
 
 
 def add_device(node, row):
@@ -121,27 +126,52 @@ def add_link(node, row):
     return link
 
 
-def add_subscriber(node, row):
-    """Make a subscriber of a subscription; returns it."""
-    from .subscription import Subscriber
+def add_subscriber(node, row, subscriptions=None):
+    """Let a subscriber read the subscriptions that it covers, of all or of those given.
 
-    subscription = node.subscriptions[row["subscription"]]
-    # Batch numbers of different boots do not meet soon, and fit a small int.
-    first_id = (node.boot & 0x3FF) << 20
-    subscriber = Subscriber(subscription, row, node.outlet, first_id)
-    subscriber.interval = interval(subscription)
-    subscription.add(subscriber)
-    return subscriber
+    Where it reads one already, it goes on there with this configuration. Returns the new ones.
+    """
+    made = []
+    for subscription in subscriptions or node.subscriptions.values():
+        if not covers(row["subscription"], subscription.id):
+            continue
+        subscriber = subscription.subscribers.get(row["subscriber"])
+        if subscriber:
+            subscriber.configure(row)
+        else:
+            # Batch numbers of different boots do not meet soon, and fit a small int.
+            first_id = (node.boot & 0x3FF) << 20
+            subscriber = subscription.subscribe(row, node.outlet, first_id)
+            made.append(subscriber)
+        equip(node, subscriber)
+    return made
 
 
-def interval(subscription):
-    """The compiled ``onInterval`` of a subscription's flush rules, or None."""
-    text = subscription.rules["onInterval"]
-    if text is None:
-        return None
-    from .acquisition import compile
+def add_guests(node, subscriptions):
+    """Let the subscribers that no file names read new subscriptions too; returns these readers."""
+    now = node.clock.mono_ms()
+    node.guests = [guest for guest in node.guests if guest[1] + guest[0]["lifetime"] > now]
+    made = []
+    for row, born in node.guests if subscriptions else ():
+        for subscriber in add_subscriber(node, row, subscriptions):
+            subscriber.born = born
+            made.append(subscriber)
+    return made
 
-    return compile(text)
+
+def equip(node, subscriber):
+    """Give a subscriber what its flushes need beside its configuration."""
+    text = subscriber.subscription.rules["onInterval"]
+    subscriber.interval = subscriber.encoder = None
+    if text is not None:
+        from .acquisition import compile
+
+        subscriber.interval = compile(text)
+    encoding = subscriber.config["encoding"] or subscriber.subscription.encoding
+    if encoding:
+        from .encoding import Encoder
+
+        subscriber.encoder = Encoder(encoding, node.points)
 
 
 def configure_publisher(node, patterns):

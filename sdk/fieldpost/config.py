@@ -70,6 +70,10 @@ def validate(config, driver=load_driver):
     _check_subscribers(result)
     _check_brokers(result)
     _number_points(result["devices"])
+    if any(item["encoding"] for item in result["subscriptions"] + result["subscribers"]):
+        from .encoding import resolve
+
+        resolve(result)
     rtc = [i for i, item in enumerate(result["subscriptions"]) if item["store"]["rtc"]]
     if len(rtc) > 1:
         raise ConfigError("subscriptions[%d].store.rtc" % rtc[1], True, "one subscription only")
@@ -144,18 +148,24 @@ def _unique(items, path, key):
 
 
 def _check_subscribers(config):
+    from .subscriber import covers
+
     known = [item["id"] for item in config["subscriptions"]]
-    seen = set()
+    seen = []
     for i, item in enumerate(config["subscribers"]):
         path = "subscribers[%d]" % i
-        if item["subscription"] not in known:
-            raise refusal(path + ".subscription", item["subscription"], one_of(known))
+        wanted = item["subscription"]
+        if wanted == "/":
+            item["subscription"] = wanted = ""
+        if wanted not in known and wanted[-1:] not in ("", "/"):
+            allowed = one_of(known) + ", or a prefix that ends with /"
+            raise refusal(path + ".subscription", wanted, allowed)
         if item["ack"] == "md5" and item["format"] == "packed":
             raise refusal(path + ".ack", "md5", "id, auto or false with the format packed")
-        pair = (item["subscription"], item["subscriber"])
-        if pair in seen:
-            raise refusal(path + ".subscriber", item["subscriber"], "a name used only once")
-        seen.add(pair)
+        name = item["subscriber"]
+        if any(name == one and (covers(a, wanted) or covers(wanted, a)) for one, a in seen):
+            raise refusal(path + ".subscriber", name, "a name used only once")
+        seen.append((name, wanted))
 
 
 def _check_brokers(config):

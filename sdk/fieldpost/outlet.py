@@ -35,7 +35,7 @@ class Outlet:
     def send(self, subscriber, flush, reader, max_records, max_bytes, done):
         """Encode and send one flush; see ``Subscriber`` for the contract."""
         self.put(max(max_bytes or 0, HEAD_BYTES + reader.ring.frame_bytes), b"")
-        if subscriber.format == "packed":
+        if subscriber.config["format"] == "packed":
             encode = _packed
         else:
             from .outlet_json import encode

@@ -7,9 +7,25 @@ from .compat import hexlify
 
 def json_value(value):
     """JSON text of a record's value; null for NaN and infinities, which JSON does not have."""
-    if isinstance(value, float) and (value != value or value - value != 0):
-        return "null"
-    return json.dumps(value)
+    if isinstance(value, float):
+        return json.dumps(value) if value - value == 0 else "null"
+    text = json.dumps(value)
+    if isinstance(value, (list, tuple, dict)) and _may_be_wrong(text):
+        text = json.dumps(_finite(value))
+    return text
+
+
+def _may_be_wrong(text):
+    # What MicroPython and CPython write for such numbers; also in the middle of a word.
+    return "nan" in text or "inf" in text or "NaN" in text or "Infinity" in text
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(value[key]) for key in value}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value - value != 0 else value
 
 
 def ending(subscriber, reason):
@@ -30,8 +46,9 @@ def encode(outlet, subscriber, flush, reader, max_records, limit):
         if not header.dated:
             head += ',"ts_trusted":false,"boot":%d' % header.boot
     pos = outlet.put(0, (head + ',"value":').encode())
-    end = _records(outlet, pos, flush, reader, header, max_records, limit - 2)
-    if subscriber.ack_mode == "md5":
+    item = subscriber.encoder.item if subscriber.encoder else _item
+    end = _records(outlet, pos, flush, reader, header, max_records, limit - 2, item)
+    if subscriber.config["ack"] == "md5":
         from hashlib import md5
 
         flush.digest = hexlify(md5(memoryview(outlet.buf)[pos:end]).digest())
@@ -44,7 +61,7 @@ def _head(subscriber):
     )
 
 
-def _records(outlet, pos, flush, reader, header, max_records, limit):
+def _records(outlet, pos, flush, reader, header, max_records, limit, encode_item):
     """Write the array of records from ``pos`` on, all of one stream, boot and dating."""
     end = outlet.put(pos, b"[")
     run = header and (header.stream, header.dated, header.boot)
@@ -54,7 +71,7 @@ def _records(outlet, pos, flush, reader, header, max_records, limit):
         for _ in range(min(header.count, max_records - flush.count)):
             delta, point_id, value, text = reader.take()
             ms += delta
-            item = _item(ms, point_id, value, text, flush.count)
+            item = encode_item(ms, point_id, value, text, flush.count)
             if flush.count and end + len(item) > limit:
                 reader.seek(reader.index - 1)
                 return outlet.put(end, b"]")

@@ -26,10 +26,10 @@ async def apply(node, config):
     changes = {kind: _differences(old[kind], new[kind]) for kind in new}
     done = []
     await _links(node, head["mqtt"], changes["mqtt"], done)
-    _subscriptions(node, head["subscriptions"], changes["subscription"])
+    fresh = _subscriptions(node, head["subscriptions"], changes["subscription"])
     if changes["device"] or changes["subscription"]:
         await _devices(node, made, changes["device"])
-    _subscribers(node, head["subscribers"], changes["subscriber"])
+    _subscribers(node, head["subscribers"], changes["subscriber"], fresh)
     if changes["publish"]:
         build.configure_publisher(node, head["publish"])
         done.append("publish")
@@ -91,29 +91,45 @@ async def _devices(node, made, changed):
 
 
 def _subscriptions(node, rows, changed):
+    """Change the subscriptions; returns the new ones."""
     wanted = {row["id"]: row for row in rows}
+    made = []
     for id in changed:
         if id not in wanted:
-            subscription = node.subscriptions.pop(id)
-            for name in list(subscription.subscribers):
-                subscription.remove(name)
+            node.subscriptions.pop(id).close()
         elif id not in node.subscriptions:
-            build.add_subscription(node, wanted[id])
+            made.append(build.add_subscription(node, wanted[id]))
         else:
-            subscription = node.subscriptions[id]
-            subscription.rules = wanted[id]["flush"]
-            subscription.ring.options = wanted[id]["store"]
-            for subscriber in subscription.subscribers.values():
-                subscriber.interval = build.interval(subscription)
-                subscriber.wake()
+            _change(node, node.subscriptions[id], wanted[id])
+    return made
 
 
-def _subscribers(node, rows, changed):
+def _change(node, subscription, row):
+    encoded = subscription.encoding != row["encoding"]
+    subscription.rules = row["flush"]
+    subscription.encoding = row["encoding"]
+    subscription.ring.options = row["store"]
+    for subscriber in subscription.subscribers.values():
+        build.equip(node, subscriber)
+        if encoded:
+            subscriber.again()
+        subscriber.wake()
+
+
+def _subscribers(node, rows, changed, fresh):
+    """Change the subscribers; those of prefixes read the fresh subscriptions, too."""
     wanted = {row["subscription"] + ":" + row["subscriber"]: row for row in rows}
     for key in changed:
         id, _, name = key.partition(":")
-        subscription = node.subscriptions.get(id)
-        if subscription and name in subscription.subscribers:
-            subscription.remove(name)
-        if key in wanted:
-            node.start_subscriber(build.add_subscriber(node, wanted[key]))
+        for subscription in node.subscriptions.values():
+            subscriber = subscription.subscribers.get(name)
+            if key not in wanted and subscriber and subscriber.config["subscription"] == id:
+                subscription.remove(name)
+    started = []
+    for key in wanted:
+        if key in changed:
+            started += build.add_subscriber(node, wanted[key])
+        elif fresh:
+            started += build.add_subscriber(node, wanted[key], fresh)
+    for subscriber in started + build.add_guests(node, fresh):
+        node.start_subscriber(subscriber)

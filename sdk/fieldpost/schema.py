@@ -103,6 +103,7 @@ SCHEMA = {
         "frame_bytes": "int 128..4096 = 1024",
         "overflow": "enum drop_oldest reject_new max_age = drop_oldest",
         "max_age": "int 1000.. = 86400000",
+        "encoding": "obj encoding = ?",
         "flush": "obj flush = {}",
         "store": "obj store = {}",
     },
@@ -135,11 +136,17 @@ SCHEMA = {
     },
     "subscriber": {
         "subscriber": "id 1..64",
-        "subscription": "path 1..64 = default",
+        "subscription": "str 0..64 = default",
         "ack": "enum id md5 false auto = id",
         "format": "enum json packed = json",
         "keepalive": "int 0..86400000 = 0",
         "lifetime": "int 0.. = 0",
+        "encoding": "obj encoding = ?",
+    },
+    "encoding": {
+        "address": "str 1..128 = id",
+        "value": "enum numerical json none = json",
+        "value_string": "enum driver none = driver",
     },
     "publish": {
         "value": "list pattern 0..8 = []",

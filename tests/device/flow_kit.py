@@ -10,7 +10,7 @@ from fieldpost.config import Validator
 from fieldpost.outlet import Outlet
 from fieldpost.record import decode
 from fieldpost.ring import DROP_OLDEST, Ring
-from fieldpost.subscription import Subscriber, Subscription
+from fieldpost.subscription import Subscription
 
 PREFIX = "fieldpost/nodes/gw"
 BOOT = 3
@@ -112,9 +112,7 @@ class Flow:
         """A new subscriber of the log."""
         config["subscriber"] = name
         config = Validator().table("subscriber", config, "")
-        made = Subscriber(self.log, config, self.outlet, 1000)
-        self.log.add(made)
-        return made
+        return self.log.subscribe(config, self.outlet, 1000)
 
     def pass_ms(self, ms):
         """Let time pass."""

@@ -308,7 +308,7 @@ def test_the_same_name_in_different_places():
 def test_subscribers_need_their_subscription():
     path, value, allowed = error(subscribers=[{"subscriber": "c", "subscription": "fast"}])
     assert (path, value) == ("subscribers[0].subscription", "fast")
-    assert allowed == "one of default"
+    assert allowed == "one of default, or a prefix that ends with /"
 
 
 def test_md5_acknowledges_json_only():

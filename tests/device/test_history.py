@@ -142,6 +142,12 @@ def test_points_just_outside():
     assert [row["value"] for row in raw(found, 11, 20, True)] == ["c", "d"]
 
 
+def test_raw_rows_where_the_clock_was_set_back():
+    found = records((5, "a"), (12, "b"), (6, "c"), (13, "d"), (25, "e"), (14, "f"), (26, "g"))
+    rows = raw(found, 10, 20, True, True)
+    assert [row["value"] for row in rows] == ["a", "b", "d", "e", "f"]
+
+
 def test_turns_are_passed_on():
     assert list(raw([None, (1, 1, 1, None), None], 5, 6)) == [None, None]
     assert list(Aggregate(Interval(10), 0, 9).rows([None, None])) == [None, None]

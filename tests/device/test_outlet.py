@@ -9,7 +9,7 @@ from flow_kit import BOOT, PREFIX, STREAM, Flow, Link, flush_of, values
 from fieldpost.outlet_json import json_value
 from fieldpost.record import decode
 from fieldpost.ring import Reader
-from fieldpost.subscription import Flush
+from fieldpost.subscriber import Flush
 
 
 def send(flow, subscriber, reader=None, most=100, max_bytes=4096, number=7, skipped=0):

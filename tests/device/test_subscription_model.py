@@ -130,7 +130,7 @@ class World:
         for _ in range(min(len(self.on_way), 1 + pick(4))):
             message = self.on_way.pop(0)
             collector = self.collectors[message.topic[-1]]
-            lost_later = collector.subscriber.ack_mode == "id" and pick(5) == 0
+            lost_later = collector.subscriber.config["ack"] == "id" and pick(5) == 0
             if not lost_later:
                 collector.receive(flush_of(message))
             if pick(6) == 0:
