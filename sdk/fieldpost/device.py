@@ -1,18 +1,28 @@
 """One device of a node: polls its driver on a fixed schedule and tells when it goes down."""
 
-from .compat import TimeoutError, const, sleep_ms, ticks_add, ticks_diff, ticks_ms, wait_for_ms
+from .compat import (
+    TimeoutError,
+    asyncio,
+    const,
+    sleep_ms,
+    ticks_add,
+    ticks_diff,
+    ticks_ms,
+    wait_for_ms,
+)
 from .errors import DriverError
 from .events import DEVICE_DISCOVERED, DEVICE_DOWN, DEVICE_RECOVERED, ERROR
 
 _BACKOFF_MAX_MS = const(60000)
+_REASON_CHARS = const(80)
 
 
 class Device:
     """A driver with its points.
 
-    ``status`` is ``init``, ``ok`` or the reason why it is down. ``reads``, ``failures`` and
-    ``overruns`` (cycles that began late because the one before took longer than the interval)
-    count.
+    ``status`` is ``init``, ``ok``, ``stopped`` where it is not enabled, or the reason why it is
+    down. ``reads``, ``failures`` and ``overruns`` (cycles that began late because the one before
+    took longer than the interval) count.
     """
 
     def __init__(self, config, driver, points, bus):
@@ -24,10 +34,12 @@ class Device:
         self.driver = driver
         self.points = points
         self.bus = bus
-        self.status = "init"
+        self.status = "init" if self.enabled else "stopped"
         self.reads = self.failures = self.overruns = 0
         self._started = False
         self._misses = 0
+        #: One read at a time.
+        self._reading = asyncio.Lock()
 
     async def run(self, task):
         """The device's task: read every ``interval`` ms, on a schedule that does not drift."""
@@ -48,15 +60,33 @@ class Device:
 
     async def write(self, point, value):
         """Set a point through the driver, under the device's deadline. Raises DriverError."""
+        self._need_start()
+        await self._ask(self.driver.write, point, value)
+
+    async def refresh(self, points):
+        """Read some of its points now, beside the schedule, under the device's deadline.
+
+        Waits for a read that is going on. Whether the device is down is the schedule's to tell.
+        Raises DriverError.
+        """
+        async with self._reading:
+            self._need_start()
+            await self._ask(self.driver.read, points)
+
+    def _need_start(self):
         if not self._started:
-            raise DriverError("not started")
+            raise DriverError("not started" if self.status in ("init", "ok") else self.status)
+
+    async def _ask(self, work, *arguments):
+        """Let the driver work; whatever is wrong becomes a DriverError."""
         try:
-            await wait_for_ms(self.driver.write(point, value), self.timeout_ms)
-        except DriverError:
-            raise
+            await wait_for_ms(work(*arguments), self.timeout_ms)
+        except DriverError as error:
+            raise DriverError(_short(str, error)) from None
         except TimeoutError:
             raise DriverError("timeout") from None
         except Exception as error:
+            # A driver with a bug is isolated like a device that does not answer.
             raise self._bug(error) from None
 
     def _pause_ms(self):
@@ -65,21 +95,17 @@ class Device:
         return max(self.interval, min(self.interval << min(self._misses, 6), _BACKOFF_MAX_MS))
 
     async def _cycle(self):
-        try:
-            await wait_for_ms(self._read(), self.timeout_ms)
-        except TimeoutError:
-            self._down("timeout")
-        except DriverError as error:
-            self._down(str(error))
-        except Exception as error:
-            # A driver with a bug is isolated like a device that does not answer.
-            self._down(str(self._bug(error)))
-        else:
-            self._up()
+        async with self._reading:
+            try:
+                await self._ask(self._read)
+            except DriverError as error:
+                self._down(error.args[0])
+            else:
+                self._up()
 
     def _bug(self, error):
         self.bus.emit(ERROR, self.id, error)
-        return DriverError("driver error: %r" % error)
+        return DriverError("driver error: " + _short(repr, error))
 
     async def _read(self):
         if not self._started:
@@ -105,3 +131,12 @@ class Device:
             point.fail(reason)
         if was_up:
             self.bus.emit(DEVICE_DOWN, self.id, self.protocol)
+
+
+def _short(words, error):
+    """The text of an error that ``words``, str or repr, makes; of bounded length."""
+    try:
+        return words(error)[:_REASON_CHARS]
+    except Exception:
+        # Even that is the driver's code.
+        return type(error).__name__

@@ -1,7 +1,19 @@
 """A data point: what a driver updates and what acquisition rules watch."""
 
-from .compat import ticks_ms
+import json
+
+from .compat import const, ticks_diff, ticks_ms
+from .errors import DriverError
 from .events import VALUE_CHANGED
+
+#: Characters that a text may have, or the JSON text of a list or object.
+MAX_CHARS = const(1024)
+_DEPTH = const(8)
+_REASON_CHARS = const(80)
+_MOST = float("inf")
+_LEAST = -_MOST
+#: Ticks tell times of less than six days apart.
+_OLD_MS = const(432000000)
 
 
 class Settings:
@@ -20,9 +32,12 @@ class Point:
 
     ``id`` is the numeric address that records carry, ``key`` is ``device/name``. ``value`` is the
     last good value (None until read), ``text`` the driver's own wording of it, ``status`` is
-    ``ok`` or a short reason, ``ticks`` the moment of the last update. ``config`` holds the
-    driver's own keys. The node sets ``bus`` and ``triggers``.
+    ``ok`` or a short reason, ``ticks`` the moment of the last update or failure. ``config`` holds
+    the driver's own keys. The node sets ``bus`` and ``triggers``.
     """
+
+    #: While it fails: ticks of the last good value; None without one in the last five days.
+    good = None
 
     def __init__(self, id, device, name, unit="", config=None):
         self.id = id
@@ -48,7 +63,17 @@ class Point:
         return self.key.partition("/")[2]
 
     def update(self, value, text=None):
-        """Take a fresh good value from the driver; records and events follow from it."""
+        """Take a fresh good value from the driver; records and events follow from it.
+
+        None, a boolean, number or text, or a list or dict of these that JSON can say, of at most
+        ``MAX_CHARS``. A number that is none (NaN) or infinite makes the point fail; anything else
+        is a fault of the driver: DriverError.
+        """
+        if isinstance(value, float) and not _LEAST < value < _MOST:
+            self.fail("not a number")
+            return
+        if not (is_value(value) and (text is None or (isinstance(text, str) and is_value(text)))):
+            raise DriverError("no value: " + self.key)
         changed = value != self.value or self.status != "ok"
         self.ticks = ticks = ticks_ms()
         self.value = value
@@ -61,5 +86,37 @@ class Point:
 
     def fail(self, reason):
         """The point could not be read; the last value stays, the status says why."""
-        self.ticks = ticks_ms()
-        self.status = reason
+        now = ticks_ms()
+        if self.status == "ok":
+            self.good = self.ticks
+        elif self.good is not None and ticks_diff(now, self.good) > _OLD_MS:
+            self.good = None
+        self.ticks = now
+        self.status = str(reason)[:_REASON_CHARS]
+
+
+def is_value(value):
+    """Whether a point may have this value. Allocates nothing for scalars."""
+    if value is None or isinstance(value, (bool, int)):
+        return True
+    if isinstance(value, float):
+        return _LEAST < value < _MOST
+    if isinstance(value, str):
+        return len(value) <= MAX_CHARS
+    return _is_json(value, _DEPTH) and len(json.dumps(value)) <= MAX_CHARS
+
+
+def _is_json(value, depth):
+    """Whether a list or dict, in at most ``depth`` levels, is made of what JSON can say."""
+    if not depth or not isinstance(value, (list, tuple, dict)) or len(value) > MAX_CHARS:
+        return False
+    parts = value
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return False
+        parts = value.values()
+    for part in parts:
+        nested = isinstance(part, (list, tuple, dict))
+        if not (_is_json(part, depth - 1) if nested else is_value(part)):
+            return False
+    return True

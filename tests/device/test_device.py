@@ -4,7 +4,7 @@ from patch_kit import FakeTime, turns
 
 from fieldpost import device
 from fieldpost.bus import Bus
-from fieldpost.compat import TimeoutError, asyncio, wait_for_ms
+from fieldpost.compat import TimeoutError, asyncio, ticks_diff, ticks_ms, wait_for_ms
 from fieldpost.device import Device
 from fieldpost.errors import DriverError
 from fieldpost.events import ANY
@@ -214,6 +214,87 @@ async def test_a_bug_in_a_driver_stays_there():
     assert bench.points[0].status.startswith("driver error: KeyError(")
 
 
+def nonsense(make):
+    """A driver whose first point gets what ``make()`` returns, once in a while."""
+    driver = Scripted(None)
+
+    async def read(points):
+        driver.calls.append("read")
+        points[0].update(make() if driver.calls.count("read") == 2 else 1)
+        points[1].update(2)
+
+    driver.read = read
+    return driver
+
+
+class TalkativeError(Exception):
+    """Says too much."""
+
+    def __repr__(self):
+        return "x" * 5000
+
+
+class MuteError(Exception):
+    """Says nothing at all."""
+
+    def __repr__(self):
+        raise KeyError(self)
+
+
+async def test_nonsense_takes_the_device_down_and_only_once():
+    deep = []
+    for _ in range(20):
+        deep = [deep]
+    for make in (object, lambda: "x" * 5000, lambda: [0] * 5000, lambda: deep, lambda: {1: 2}):
+        bench = Bench(nonsense(make), interval=100)
+        await bench.run(5)
+        told = [kind for kind in bench.kinds() if kind.startswith("device_")]
+        assert told == ["device_discovered", "device_down", "device_recovered"]
+        assert [point.value for point in bench.points] == [1, 2]
+        assert bench.device.failures == 1
+
+
+async def test_a_number_that_is_none_fails_its_point_only():
+    bench = Bench(nonsense(lambda: float("nan")), interval=100)
+    seen = []
+    bench.points[1].triggers = (lambda _one, _ticks: seen.append(bench.points[0].status),)
+    await bench.run(3)
+    assert seen[:3] == ["ok", "not a number", "ok"]
+    assert bench.device.failures == 0
+    assert bench.points[0].value == 1
+
+
+async def test_a_driver_that_updates_nothing_is_not_down():
+    driver = Scripted(None)
+
+    async def read(_points):
+        driver.calls.append("read")
+
+    driver.read = read
+    bench = Bench(driver, interval=100)
+    await bench.run(5)
+    assert bench.device.status == "ok"
+    assert [point.status for point in bench.points] == ["init"] * 2
+
+
+async def test_read_that_is_no_coroutine_function():
+    for act in (lambda points: None, lambda points: points[9], None):
+        driver = Scripted(None)
+        driver.read = act
+        bench = Bench(driver, interval=100)
+        await bench.run(3)
+        assert bench.kinds().count("device_down") == 1
+        assert bench.device.status.startswith("driver error: ")
+
+
+async def test_reasons_are_short():
+    for act, most in ((TalkativeError(), 120), (DriverError("y" * 5000), 80), (MuteError(), 23)):
+        bench = Bench(Scripted(act), interval=100)
+        await bench.run(2)
+        assert most - 30 < len(bench.device.status) <= most
+        assert len(bench.points[0].status) <= 80
+
+
 # -- starting and stopping
 
 
@@ -269,6 +350,87 @@ async def test_start_and_stop_have_a_deadline():
     except TimeoutError:
         return
     raise AssertionError("stop was not given up")
+
+
+async def test_a_device_that_is_not_enabled_says_so():
+    config = {"id": "d", "driver": "x", "interval": 10, "timeout_ms": 10, "enabled": False}
+    assert Device(config, Scripted(None), [], Bus()).status == "stopped"
+
+
+# -- reads beside the schedule
+
+
+async def asked(bench, points=None):
+    """What reading now does: "read", or the text of its DriverError."""
+    try:
+        await bench.device.refresh(points or bench.points)
+    except DriverError as error:
+        return str(error)
+    return "read"
+
+
+async def test_a_read_now_asks_the_driver_and_leaves_the_schedule_alone():
+    bench = Bench(Scripted(None), interval=40, timeout_ms=1000)
+    assert await asked(bench) == "not started"
+    times = []
+    bench.device.driver.script[0] = lambda: times.append(ticks_ms())
+    running = asyncio.create_task(bench.device.run(bench.task))
+    while not bench.task.beats:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        await asyncio.sleep(0.013)
+        assert await asked(bench, bench.points[:1]) == "read"
+    while bench.task.beats < 4:
+        await asyncio.sleep(0.005)
+    running.cancel()
+    await turns(5)
+    scheduled = [ticks_diff(at, times[0]) for at in times]
+    for i in range(4):
+        assert any(40 * i <= at <= 40 * i + 15 for at in scheduled), scheduled
+    assert bench.device.reads == bench.task.beats
+    assert await asked(bench) == "not started"
+
+
+async def test_a_read_now_waits_for_the_one_that_is_going_on():
+    gate = asyncio.Event()
+    bench = Bench(Scripted(gate, None), interval=10000, timeout_ms=1000)
+    running = asyncio.create_task(bench.device.run(bench.task))
+    await turns(3)
+    reading = asyncio.create_task(asked(bench))
+    await turns(5)
+    assert bench.device.driver.calls.count("read") == 1
+    gate.set()
+    assert await reading == "read"
+    assert bench.device.driver.calls.count("read") == 2
+    running.cancel()
+    await turns(5)
+
+
+async def test_the_schedule_waits_for_a_read_now_and_is_not_down_by_it():
+    slow = asyncio.Event()
+    bench = Bench(Scripted(None, slow, None), interval=30, timeout_ms=100)
+    running = asyncio.create_task(bench.device.run(bench.task))
+    while not bench.task.beats:
+        await asyncio.sleep(0)
+    assert await asked(bench) == "timeout"
+    while bench.task.beats < 3:
+        await asyncio.sleep(0.005)
+    running.cancel()
+    await turns(5)
+    assert "device_down" not in bench.kinds()
+    assert bench.device.failures == 0
+
+
+async def test_a_read_now_of_a_device_that_is_down():
+    bench = Bench(Scripted(DriverError("gone"), None), interval=10000)
+    running = asyncio.create_task(bench.device.run(bench.task))
+    while not bench.task.beats:
+        await asyncio.sleep(0)
+    assert bench.device.status == "gone"
+    assert await asked(bench) == "read"
+    assert bench.points[0].status == "ok"
+    running.cancel()
+    await turns(5)
 
 
 # -- writes

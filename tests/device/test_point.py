@@ -3,9 +3,12 @@
 import time
 
 from core_kit import allocated, refused
+from patch_kit import FakeTime, Patch
 
+from fieldpost import point as point_module
 from fieldpost.bus import Bus
 from fieldpost.compat import ticks_diff, ticks_ms
+from fieldpost.errors import DriverError
 from fieldpost.events import VALUE_CHANGED
 from fieldpost.point import Point, Settings
 
@@ -84,6 +87,74 @@ def test_failure_keeps_the_last_value_and_says_why():
     time.sleep(0.01)
     point.fail("timeout")
     assert ticks_diff(point.ticks, before) >= 8
+
+
+def test_values_that_a_point_may_have():
+    point = Point(7, "ahu-1", "dat")
+    nested = {"a": [1, None, {"b": "c"}], "d": (True, 2.5)}
+    for value in (None, True, False, 0, -(1 << 63), 1.5, "", "x" * 1024, [], {}, nested):
+        point.update(value, "text")
+        assert (point.value, point.text, point.status) == (value, "text", "ok")
+
+
+def test_nonsense_is_refused_and_changes_nothing():
+    deep = []
+    for _ in range(9):
+        deep = [deep]
+    point, seen = watched()
+    asked = []
+    point.triggers = (lambda one, ticks: asked.append(one.value),)
+    point.update(1)
+    bad = [object(), b"bytes", "x" * 1025, [object()], {"a": object()}, {1: 2}, deep, point]
+    bad += [["x" * 1000, "x" * 1000], [0] * 1025, [float("nan")], 1j, range(3)]
+    for value in bad:
+        assert refused(DriverError, point.update, value) == "no value: ahu-1/dat"
+    for text in (5, b"x", "x" * 1025, ["x"]):
+        assert refused(DriverError, point.update, 2, text) == "no value: ahu-1/dat"
+    assert (point.value, point.text, point.status) == (1, None, "ok")
+    assert asked == [1]
+    assert len(seen) == 1
+
+
+def test_numbers_that_are_none_fail():
+    for value in (float("nan"), float("inf"), -float("inf")):
+        point, seen = watched()
+        point.update(5)
+        point.update(value)
+        assert (point.value, point.status) == (5, "not a number")
+        assert len(seen) == 1
+
+
+def test_reasons_are_text_and_short():
+    point = Point(7, "ahu-1", "dat")
+    point.fail(KeyError)
+    assert "KeyError" in point.status
+    point.fail("x" * 1000)
+    assert len(point.status) == 80
+
+
+def test_when_a_failing_point_was_last_good():
+    time = FakeTime(5)
+    day = 86400000
+    with Patch(point_module, ticks_ms=time.ticks_ms):
+        point = Point(7, "ahu-1", "dat")
+        point.fail("timeout")
+        assert point.good is None
+        point.update(1)
+        for _ in range(40):
+            time.advance(day // 8)
+            point.fail("timeout")
+            assert point.good == 5
+        for _ in range(80):
+            # Past the time that ticks can tell, and past their wrap.
+            time.advance(day // 8)
+            point.fail("timeout")
+            assert point.good is None
+        point.update(1)
+        at = time.now
+        time.advance(7)
+        point.fail("timeout")
+        assert point.good == at
 
 
 def test_every_update_asks_the_triggers_before_the_event():
