@@ -93,6 +93,51 @@ async def test_one_request_at_a_time():
         await driver.stop()
 
 
+async def test_units_of_a_gateway_share_its_connection():
+    async with Peer(HOLDING) as peer:
+        peer.delay_ms = 10
+        drivers = []
+        for unit in (1, 2, 3):
+            drivers.append(await client(peer, holding(0, 4), unit=unit))
+        units = []
+        peer.act = lambda request: units.append(request[6]) or Peer.NORMAL
+        found = await asyncio.gather(*[read(driver) for driver in drivers])
+        assert found == [[100, 104]] * 3 and sorted(units) == [1, 1, 2, 2, 3, 3]
+        assert peer.overlapped == 0 and peer.connections == 1
+        await drivers[0].stop()
+        assert await read(drivers[1]) == [100, 104]
+        assert peer.connections == 1
+        for driver in drivers:
+            await driver.stop()
+        await drivers[0].start()
+        assert await read(drivers[0]) == [100, 104]
+        assert peer.connections == 2
+        await drivers[0].stop()
+
+
+async def test_a_silent_unit_does_not_starve_others():
+    async with Peer(HOLDING) as peer:
+        good = await client(peer, holding(0, 2, 4), unit=1, timeout_ms=2000)
+        silent = await client(peer, holding(0), unit=9, answer_ms=150, retries=2)
+        peer.act = lambda request: None if request[6] == 9 else Peer.NORMAL
+        started = ticks_ms()
+        lost = asyncio.create_task(refused(read(silent), DriverError))
+        await sleep_ms(20)
+        assert await read(good) == [100, 102, 104]
+        assert ticks_diff(ticks_ms(), started) < 700
+        assert await lost == "timeout" and silent.counters == {"timeout": 3}
+        # From now on one attempt, until it answers.
+        assert await refused(read(silent), DriverError) == "timeout"
+        assert silent.counters == {"timeout": 4}
+        peer.act = None
+        assert await read(silent) == [100]
+        peer.act = lambda _: None
+        assert await refused(read(silent), DriverError) == "timeout"
+        assert silent.counters == {"timeout": 7}
+        for driver in (good, silent):
+            await driver.stop()
+
+
 async def test_a_bad_address_costs_only_its_point():
     registers = dict(HOLDING)
     del registers[3, 6]

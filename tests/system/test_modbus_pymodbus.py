@@ -1,60 +1,20 @@
 """The Modbus driver against a real server, pymodbus, on CPython and on MicroPython from .mpy."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
-from pymodbus.client.mixin import ModbusClientMixin
-from pymodbus.constants import ExcCodes
-from pymodbus.simulator import DataType, SimData, SimDevice
 
-import device_suite
 from fieldpost_tools.sim.modbus_server import ModbusServer
-
-TYPES = ModbusClientMixin.DATATYPE
-SAMPLES = (
-    ("int16", -12345),
-    ("uint16", 54321),
-    ("int32", -1234567890),
-    ("uint32", 4123456789),
-    ("int64", -(1 << 63) + 1),
-    ("uint64", (1 << 64) - 2),
-    ("float32", -1.5),
-    ("float64", 1.1),
-)
-SIZES = {"16": 1, "32": 2, "64": 4}
-BUSY_REGISTER = 900
-
-
-def registers(value, kind, words):
-    return ModbusClientMixin.convert_to_registers(value, TYPES[kind.upper()], words)
+from modbus_kit import BUSY_REGISTER, SAMPLES, prober, sample_points, sim_device
 
 
 class Server(ModbusServer):
-    """Unit 7. Holding: samples with the high word first from 0, with the low word first from 100,
-    0 from 200 to 239, and one that is always busy; inputs 0..199 count up; 16 coils and inputs."""
+    """Units 7 and 8, see ``modbus_kit.sim_device``."""
 
     def __init__(self):
         super().__init__()
         self.requests = []
 
     def device(self):
-        blocks = []
-        for base, words in ((0, "big"), (100, "little")):
-            data = [word for kind, value in SAMPLES for word in registers(value, kind, words)]
-            blocks.append(SimData(base, values=data, datatype=DataType.REGISTERS))
-        blocks.append(SimData(200, count=40, datatype=DataType.REGISTERS))
-        blocks.append(SimData(BUSY_REGISTER, datatype=DataType.REGISTERS))
-        inputs = [SimData(0, values=list(range(200)), datatype=DataType.REGISTERS)]
-        pattern = [bit % 3 == 0 for bit in range(16)]
-        bits = [[SimData(0, values=list(pattern), datatype=DataType.BITS)] for _ in range(2)]
-        return SimDevice(7, (*bits, blocks, inputs), action=self._act)
-
-    async def _act(self, function, _start, address, count, _registers, written):
-        self.requests.append((function, address, count))
-        return ExcCodes.DEVICE_BUSY if address == BUSY_REGISTER else None
+        return [sim_device(unit, self.requests) for unit in (7, 8)]
 
 
 @pytest.fixture
@@ -65,46 +25,15 @@ def server():
 
 @pytest.fixture(params=["cpython", "micropython"])
 def probe(request, server, tmp_path):
-    """Runs steps of ``modbus_probe`` against the server; the results."""
-    environment = dict(os.environ)
-    if request.param == "cpython":
-        path = [device_suite.SDK, device_suite.TESTS, *sys.path]
-        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
-        command = [sys.executable]
-    else:
-        environment["MICROPYPATH"] = f"{request.getfixturevalue('compiled')}:.frozen"
-        command = [request.getfixturevalue("micropython"), "-X", "heapsize=192k"]
+    """Runs steps of ``modbus_probe`` against a unit of the server; the results."""
+    run = prober(request, tmp_path)
 
-    def run(points, *steps, **device):
+    def one(points, *steps, **device):
         device = {"host": server.host, "port": server.port, "unit": 7, "points": points, **device}
-        job = tmp_path / "job.json"
-        job.write_text(json.dumps({"device": device, "steps": steps}), encoding="utf-8")
-        done = subprocess.run(
-            [*command, "-m", "modbus_probe", str(job)],
-            env=environment,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
+        return [result for (result,) in run("modbus", [device], *steps)]
 
-    return run
-
-
-def sample_points(base, **config):
-    register = base
-    for kind, _ in SAMPLES:
-        yield {
-            "name": f"{kind}-{base}",
-            "table": "holding",
-            "register": register,
-            "type": kind,
-            **config,
-        }
-        register += SIZES[kind[-2:]]
+    one.run = run
+    return one
 
 
 def test_every_type_in_both_word_orders(probe, server):
@@ -127,7 +56,7 @@ def test_all_tables_and_long_runs(probe, server):
     (found,) = probe(points, ["read"], max_gap=10)
     for bit in range(16):
         assert found[f"coil{bit}"] is found[f"discrete{bit}"] is (bit % 3 == 0)
-    assert [found[f"i{i}"] for i in range(0, 200, 9)] == list(range(0, 200, 9))
+    assert [found[f"i{i}"] for i in range(0, 200, 9)] == list(range(7, 207, 9))
     counts = [count for function, _, count in server.requests if function == 4]
     assert counts == [118, 73]
 
@@ -182,3 +111,14 @@ def test_a_stopped_server(probe, server):
     server.stop()
     points = [{"name": "r", "table": "holding", "register": 200}]
     assert probe(points, ["read"], ["write", "r", 1]) == ["refused", "read only"]
+
+
+def test_units_behind_one_gateway(probe, server):
+    points = [{"name": "i", "table": "input", "register": 0}]
+    devices = [
+        {"host": server.host, "port": server.port, "unit": unit, "points": points}
+        for unit in (7, 8, 7)
+    ]
+    found = probe.run("modbus", devices, ["read"], ["cycles", 20])
+    assert found[0] == [{"i": 7}, {"i": 8}, {"i": 7}]
+    assert [failed for failed, _ in found[1]] == [0, 0, 0]

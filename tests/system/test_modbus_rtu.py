@@ -1,0 +1,192 @@
+"""The Modbus RTU driver against a real server, pymodbus, over a pair of pseudo terminals."""
+
+import asyncio
+import contextlib
+import os
+import pty
+import random
+import select
+import threading
+import tty
+
+import pytest
+
+from fieldpost_tools.sim.modbus_server import ModbusServer
+from modbus_kit import BUSY_REGISTER, SAMPLES, prober, sample_points, sim_device
+
+#: 9600 is known to every interpreter; the line of a pseudo terminal is faster anyway.
+BAUDRATE = 9600
+UNITS = (1, 2, 17)
+
+
+class Cable:
+    """Two serial devices, ``near`` and ``far`` (paths), joined by a thread.
+
+    ``spoil(data)``, if set, changes what goes to the near end; ``echo`` repeats there what it
+    sends.
+    """
+
+    def __init__(self):
+        self.spoil = None
+        self.echo = False
+        self._pairs = [pty.openpty() for _ in range(2)]
+        for _, slave in self._pairs:
+            tty.setraw(slave)
+        self.near, self.far = (os.ttyname(slave) for _, slave in self._pairs)
+        self._running = True
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        near, far = (master for master, _ in self._pairs)
+        while self._running:
+            for source in select.select([near, far], [], [], 0.05)[0]:
+                data = os.read(source, 4096)
+                if source == near:
+                    if self.echo:
+                        os.write(near, data)
+                    os.write(far, data)
+                else:
+                    os.write(near, self.spoil(data) if self.spoil else data)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._running = False
+        self._thread.join()
+        for pair in self._pairs:
+            for number in pair:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+
+
+class Server(ModbusServer):
+    """The units, see ``modbus_kit.sim_device``; for others pymodbus answers "device failure"."""
+
+    def __init__(self, path):
+        super().__init__(port=1)  # of which it makes no use
+        self.path = path
+        self.requests = []
+
+    def device(self):
+        return [sim_device(unit, self.requests) for unit in UNITS]
+
+    async def _serve(self, started):
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        from pymodbus.server import ModbusSerialServer
+
+        server = ModbusSerialServer(self.device(), port=self.path, baudrate=BAUDRATE)
+        await server.serve_forever(background=True)
+        started.put(None)
+        await self._ended.wait()
+        await server.shutdown()
+
+
+@pytest.fixture
+def cable():
+    with Cable() as made:
+        yield made
+
+
+@pytest.fixture
+def server(cable):
+    with Server(cable.far) as running:
+        yield running
+
+
+@pytest.fixture(params=["cpython", "micropython"])
+def probe(request, cable, server, tmp_path):
+    """Runs steps of ``modbus_probe`` on the units ``{unit: points}``; the results."""
+    run = prober(request, tmp_path)
+
+    def units(points, *steps, **device):
+        shared = {"port": cable.near, "baudrate": BAUDRATE, **device}
+        devices = [{**shared, "unit": unit, "points": points[unit]} for unit in points]
+        return run("modbus_rtu", devices, *steps)
+
+    return units
+
+
+INPUT = [{"name": "i", "table": "input", "register": 0}]
+
+
+def test_every_type_and_table(probe, server):
+    points = [*sample_points(0), *sample_points(100, word_order="little")]
+    points += [{"name": f"c{bit}", "table": "coil", "register": bit} for bit in range(16)]
+    points += [{"name": f"i{i}", "table": "input", "register": i} for i in range(0, 200, 9)]
+    (((found),),) = probe({17: points}, ["read"], max_gap=10)
+    for base in (0, 100):
+        for kind, value in SAMPLES:
+            got = found[f"{kind}-{base}"]
+            assert got == (pytest.approx(value) if "float" in kind else value), kind
+    assert [found[f"c{bit}"] for bit in range(16)] == [bit % 3 == 0 for bit in range(16)]
+    assert [found[f"i{i}"] for i in range(0, 200, 9)] == list(range(17, 217, 9))
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("echo", [False, True])
+@pytest.mark.parametrize("multiple", [False, True])
+def test_written_values_come_back(probe, cable, multiple, echo):
+    cable.echo = echo
+    values = {"int16": -7, "uint64": (1 << 64) - 3, "float32": 2.5, "bool": True, "coil": False}
+    points = [
+        {"name": kind, "table": "holding", "register": 200 + 8 * i, "type": kind, "writable": True}
+        for i, kind in enumerate(("int16", "uint64", "float32", "bool"))
+    ]
+    points.append({"name": "coil", "table": "coil", "register": 3, "writable": True})
+    writes = [["write", name, value] for name, value in values.items()]
+    *refused, found = probe({1: points}, *writes, ["read"], write_multiple=multiple)
+    assert refused == [[None]] * 5
+    assert found == [values]
+
+
+def test_refusals(probe):
+    points = [
+        {"name": "missing", "table": "holding", "register": 500, "writable": True},
+        {"name": "fixed", "table": "holding", "register": 200},
+        {"name": "small", "table": "holding", "register": 200, "type": "int16", "writable": True},
+        {"name": "busy", "table": "holding", "register": BUSY_REGISTER},
+    ]
+    writes = [["write", "missing", 1], ["write", "fixed", 1], ["write", "small", 40000]]
+    *refused, found = probe({2: points}, *writes, ["read"])
+    assert refused == [["illegal data address"], ["read only"], ["invalid value"]]
+    bad, busy = "illegal data address", "server device busy"
+    assert found == [{"missing": bad, "fixed": 0, "small": 0, "busy": busy}]
+
+
+def test_units_share_the_line_also_with_a_silent_one(probe, cable, server):
+    cable.spoil = lambda data: b"" if data[0] == 9 else data
+    points = dict.fromkeys((1, 2, 9, 17), INPUT)
+    first, cycles, last = probe(points, ["read"], ["cycles", 15], ["read"], answer_ms=150)
+    assert first == last == [{"i": 1}, {"i": 2}, "timeout", {"i": 17}]
+    assert [failed for failed, _ in cycles] == [0, 0, 15, 0]
+    # The silent unit holds up each request of the others once at most.
+    assert max(longest for _, longest in cycles) < 800
+    assert len(server.requests) == 3 * 17  # none was asked twice
+
+
+def test_a_noisy_line(probe, cable):
+    """One answer in three is damaged: attempts fail, values do not."""
+    noise = random.Random(3)
+
+    def spoil(data):
+        if noise.random() < 0.33:
+            data = bytearray(data)
+            data[noise.randrange(len(data))] ^= 1 << noise.randrange(8)
+        return bytes(data)
+
+    cable.spoil = spoil
+    steps = [["read"]] * 30
+    found = [one for (one,) in probe({17: INPUT}, *steps, answer_ms=40, retries=2)]
+    assert found.count({"i": 17}) > 20
+    reasons = {"timeout", "bad crc", "wrong unit", "wrong length"}
+    assert all(one == {"i": 17} or one in reasons for one in found)
+
+
+def test_a_server_that_comes_back(probe, server):
+    server.stop()
+    assert probe({1: INPUT}, ["read"]) == [["timeout"]]
+    server.start()
+    assert probe({1: INPUT}, ["read"]) == [[{"i": 1}]]
