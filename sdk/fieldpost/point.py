@@ -12,6 +12,9 @@ _DEPTH = const(8)
 _REASON_CHARS = const(80)
 _MOST = float("inf")
 _LEAST = -_MOST
+# Made once: a tuple of names is made anew where it stands.
+_WHOLE = (int, bool)
+_NESTED = (list, tuple, dict)
 #: Ticks tell times of less than six days apart.
 _OLD_MS = const(432000000)
 
@@ -97,7 +100,7 @@ class Point:
 
 def is_value(value):
     """Whether a point may have this value. Allocates nothing for scalars."""
-    if value is None or isinstance(value, (bool, int)):
+    if value is None or isinstance(value, _WHOLE):
         return True
     if isinstance(value, float):
         return _LEAST < value < _MOST
@@ -108,7 +111,7 @@ def is_value(value):
 
 def _is_json(value, depth):
     """Whether a list or dict, in at most ``depth`` levels, is made of what JSON can say."""
-    if not depth or not isinstance(value, (list, tuple, dict)) or len(value) > MAX_CHARS:
+    if not depth or not isinstance(value, _NESTED) or len(value) > MAX_CHARS:
         return False
     parts = value
     if isinstance(value, dict):
@@ -116,7 +119,7 @@ def _is_json(value, depth):
             return False
         parts = value.values()
     for part in parts:
-        nested = isinstance(part, (list, tuple, dict))
+        nested = isinstance(part, _NESTED)
         if not (_is_json(part, depth - 1) if nested else is_value(part)):
             return False
     return True
