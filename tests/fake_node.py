@@ -109,7 +109,7 @@ def on_mqtt(fake, host, port, node="gw-1"):
     client = Client(CallbackAPIVersion.VERSION2, clean_session=True)
     client.will_set(prefix + "state", '{"state":"offline"}', 1, True)
     client.on_socket_open = no_delay
-    client.on_connect = lambda *_: client.subscribe(prefix + "api", 1)
+    client.on_connect = lambda client, *_: client.subscribe(prefix + "api", 1)
     client.on_subscribe = lambda *_: ready.set()
     client.on_message = on_message
     client.connect(host, port)

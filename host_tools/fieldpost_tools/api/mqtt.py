@@ -59,16 +59,10 @@ class MqttTransport:
         """
         self._receive, self._lost = receive, lost
         try:
-            self._client.connect(self._address.host, self._address.port, self.KEEPALIVE_S)
-        except ssl.SSLCertVerificationError as error:
-            raise self._error(f"certificate is not trusted: {error.verify_message}") from None
-        except (OSError, UnicodeError) as error:
-            raise self._error(broker.failure_words(error)) from None
-        self._client.loop_start()
-        self._settled.wait(self.CONNECT_TIMEOUT_S)
-        if not self._connected:
+            self._connect()
+        except ApiLinkError:
             self.close()
-            raise self._error(self._state)
+            raise
 
     def send(self, data, id=None):
         """Send a request with this id. Raises ApiLinkError, also if the node is offline."""
@@ -90,8 +84,23 @@ class MqttTransport:
 
     def close(self):
         """Disconnect."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        client = self._client
+        client.disconnect()
+        client.loop_stop()
+        # paho closes its last sockets when it is deleted: nothing may keep it in a circle.
+        client.on_connect = client.on_subscribe = client.on_message = client.on_disconnect = None
+
+    def _connect(self):
+        try:
+            self._client.connect(self._address.host, self._address.port, self.KEEPALIVE_S)
+        except ssl.SSLCertVerificationError as error:
+            raise self._error(f"certificate is not trusted: {error.verify_message}") from None
+        except (OSError, UnicodeError) as error:
+            raise self._error(broker.failure_words(error)) from None
+        self._client.loop_start()
+        self._settled.wait(self.CONNECT_TIMEOUT_S)
+        if not self._connected:
+            raise self._error(self._state)
 
     def _make_client(self, ca):
         client = Client(
@@ -135,6 +144,7 @@ class MqttTransport:
         if self._connected:
             self._connected = False
             self._state = "connection lost"
+            self.node_state = None
             self._lost(self._error(self._state))
 
     def _on_message(self, _client, _userdata, message):
