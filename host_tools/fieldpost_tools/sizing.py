@@ -26,8 +26,8 @@ ENDURANCE = 100_000
 #: log; blocks for the names of segments, and erases, for each block of a segment written.
 VOLUME_BLOCKS, LOG_BLOCKS = 14, 4
 NAME_BLOCKS, ERASES = 0.055, 1.09
-#: The node looks after its logs so often, and they know for so long when records came.
-TEND_MS, MARKED_MS = 1000, 8000
+#: The node looks after its logs so often.
+TEND_MS = 1000
 #: Dating a frame's first record from the log's base takes up to a 4-byte varint.
 _FIRST_MS_BYTES = 4
 #: Flash that lasts less is warned of.
@@ -141,7 +141,7 @@ def plan(config, board, assumptions=None):
     ]
     volume = _Volume(shapes)
     for shape in shapes:
-        shape.volume_hours = volume.hours(board.flash_bytes)
+        shape.volume_hours = volume.hours(board.flash_bytes, shape)
     logs = [shape.plan(assumptions.outage_hours) for shape in shapes]
     made = sizing_link.traffic(
         config,
@@ -165,9 +165,11 @@ class _Shape:
         self.record_bytes = self._record_bytes()
         self.frame_records = self._frame_records()
         self.frames = row["ring_bytes"] // row["frame_bytes"]
-        used = HEADER_BYTES + self.frame_records * self.record_bytes
+        # The fullest frame had room for one more.
+        used = row["frame_bytes"] - NUMBER_BYTES + min(self.record_bytes, NUMBER_BYTES)
         each = max(1, int((self.store["segment"] - SEGMENT_BYTES) // used))
         self.segment_records = min(each, self.frames - 1) * self.frame_records
+        self.segment_hours = self.segment_records / self.per_hour
         self.segment_blocks = -(-self.store["segment"] // BLOCK_BYTES)
         self.pace = sizing_link.pace(row["flush"], found, self.record_bytes)
         #: Hours until the flash is full; 0: it is not used; None: never.
@@ -204,7 +206,7 @@ class _Shape:
         limits = [(self.volume_hours, "the flash")]
         if store["maxBytes"]:
             segments = store["maxBytes"] // (self.segment_blocks * BLOCK_BYTES)
-            limits.append((segments * self.segment_records / self.per_hour, "store.maxBytes"))
+            limits.append((segments * self.segment_hours, "store.maxBytes"))
         if store["maxEntries"]:
             limits.append((store["maxEntries"] / self.per_hour, "store.maxEntries"))
         if store["maxDuration"]:
@@ -220,39 +222,36 @@ class _Shape:
             found = min(found, (self.row["max_age"] / HOUR_MS, "max_age"))
         return found
 
-    def late_writes(self):
-        """Writes an hour because of maxLatency, as long as nothing is acknowledged."""
-        latency = self.store["maxLatency"]
-        if HOUR_MS * self.segment_records / self.per_hour <= latency:
+    def late_writes(self, span_hours):
+        """Writes an hour because of maxLatency, when nothing waits any more after each span."""
+        latency = -(-self.store["maxLatency"] // TEND_MS) * TEND_MS
+        late = span_hours * HOUR_MS // latency
+        if not (late and self.store["durable"]):
             return 0.0
-        # Of records that came later than that after a write, the log goes by the last it knows of:
-        # every second write comes early.
-        period = (latency + min(latency, MARKED_MS)) / 2
-        return min(sizing_records.moments_per_hour(self.found), HOUR_MS / max(period, TEND_MS))
+        return min(sizing_records.moments_per_hour(self.found), late / span_hours)
 
     def writes_per_day(self, outage_hours):
         """Segments written on a day with such an outage."""
         store = self.store
         if not self.spills:
             return 0.0
-        begins, late = 0.75 * self.ram_hours, self.late_writes()
+        begins = 0.75 * self.ram_hours
         if store["durable"]:
             begins = 0.0
-        elif store["onEntries"] and store["onEntries"] / self.per_hour < begins:
-            begins, late = store["onEntries"] / self.per_hour, 0.0
-        full = self.per_hour / self.segment_records
+        elif store["onEntries"]:
+            begins = min(begins, store["onEntries"] / self.per_hour)
         hours = min(outage_hours, _DAY_HOURS)
-        writes = (hours - begins) * late + hours * full if hours > begins else 0.0
+        # With each full segment, nearly everything is stored.
+        rate = self.late_writes(self.segment_hours) + 1 / self.segment_hours
+        writes = hours * rate if hours > begins else 0.0
         return writes + (_DAY_HOURS - hours) * self._quiet_writes()
 
     def _quiet_writes(self):
         """Writes an hour without an outage: where batches wait so long that a durable log is
         late."""
-        latency, delay = self.store["maxLatency"], self.pace.delay_ms
-        if not self.store["durable"] or latency > 2 * delay:
-            return 0.0
-        full = self.per_hour / self.segment_records
-        return self.late_writes() * (1 - latency / (2 * delay)) + full * (full * delay > HOUR_MS)
+        delay = self.pace.delay_ms / HOUR_MS
+        full = 1 / self.segment_hours if delay > self.segment_hours else 0.0
+        return self.late_writes(min(delay, self.segment_hours)) + full * self.store["durable"]
 
     def plan(self, outage_hours):
         """The finished ``LogPlan``."""
@@ -287,20 +286,19 @@ class _Volume:
         spilling = [shape for shape in shapes if shape.spills]
         #: What they write in an hour of an outage, names included.
         self.per_hour = sum(
-            shape.per_hour / shape.segment_records * (shape.segment_blocks + NAME_BLOCKS)
-            for shape in spilling
+            (shape.segment_blocks + NAME_BLOCKS) / shape.segment_hours for shape in spilling
         )
         reserve = max((shape.store["reserve"] for shape in spilling), default=0)
-        # One segment more is there before an old one goes.
-        largest = max((shape.segment_blocks for shape in spilling), default=0)
-        self.taken = VOLUME_BLOCKS + LOG_BLOCKS * len(spilling) + largest
+        self.taken = VOLUME_BLOCKS + LOG_BLOCKS * len(spilling)
         self.taken += -(-reserve // BLOCK_BYTES)
 
-    def hours(self, flash_bytes):
-        """How long one of so many bytes lasts; None: no limit."""
+    def hours(self, flash_bytes, shape):
+        """How long one of so many bytes lasts a log; None: no limit."""
         if flash_bytes is None or not self.per_hour:
             return None
-        return max(flash_bytes // BLOCK_BYTES - self.taken, 0) / self.per_hour
+        blocks = flash_bytes // BLOCK_BYTES - self.taken
+        # When it is full, one segment more waits in RAM.
+        return blocks / self.per_hour + shape.segment_hours if blocks > 0 else 0.0
 
     def need_bytes(self, hours):
         """The size that lasts for so long."""

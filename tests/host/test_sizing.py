@@ -175,6 +175,15 @@ def test_a_durable_log_that_flushes_late_writes_all_the_time(tmp_path, monkeypat
     near(log.writes_per_day / 24, sim.log.flash["segments"], "segments written an hour")
 
 
+def test_a_durable_log_without_an_outage_writes_nothing(tmp_path, monkeypatch):
+    for number, delay in enumerate((0, 2000)):
+        made = config(device(5), flush={"minDelay": delay}, store={"durable": True})
+        assert plan(made, outage_hours=1e-6).logs[0].writes_per_day < 0.1
+        sim = Sim(made, tmp_path / str(number), monkeypatch)
+        sim.run(0.2)
+        assert sim.log.flash["segments"] == 0
+
+
 def test_less_recording_costs_less_and_no_recording_nothing():
     often, seldom = plan(config(device(5))), plan(config(device(5, "60000")))
     assert seldom.mqtt_bytes_per_day < often.mqtt_bytes_per_day / 10
