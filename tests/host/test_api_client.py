@@ -330,6 +330,9 @@ def test_closing_ends_the_calls_that_wait(client):
         client.close()
         with pytest.raises(ApiLinkError, match="closed"):
             waiting.result(5)
+    with pytest.raises(ApiLinkError, match="closed"):
+        client.call("gateways.readValue", address=1)
+    client.close()
 
 
 # MQTT only

@@ -84,6 +84,7 @@ class MqttTransport:
 
     def close(self):
         """Disconnect."""
+        self._connected, self._state = False, "closed"
         client = self._client
         client.disconnect()
         client.loop_stop()

@@ -65,6 +65,8 @@ class SerialTransport:
         """Send a request. Raises ApiLinkError."""
         data = frame(data)
         with self._writing:
+            if self._closing:
+                raise self._error("closed")
             port = self._port or self._open()
             self._tail = b""
             try:
@@ -88,7 +90,9 @@ class SerialTransport:
     def close(self):
         """Close the port."""
         self._closing = True
-        if self._reader:
+        port = self._port
+        if port:
+            port.cancel_read()
             self._reader.join()
 
     def _open(self):
@@ -110,20 +114,19 @@ class SerialTransport:
 
     def _read(self, port):
         splitter = Splitter(self.MAX_TEXT_BYTES, self._noise)
-        error = None
-        while not self._closing and error is None:
-            try:
+        words = "closed"
+        try:
+            while not self._closing:
                 data = port.read(1)
                 data += port.read(port.in_waiting)
-            except (OSError, TypeError) as failure:
-                error = self._error(_reason(failure))
-                break
-            for text in splitter.feed(data):
-                self._receive(text)
+                for text in splitter.feed(data):
+                    self._receive(text)
+        except (OSError, TypeError) as error:  # TypeError: pyserial, closed meanwhile
+            words = _reason(error)
         self._port = None
         with contextlib.suppress(OSError):
             port.close()
-        self._lost(error or self._error("closed"))
+        self._lost(self._error(words))
 
     def _noise(self, data):
         self._tail = (self._tail + data)[-self.TAIL_BYTES :]
