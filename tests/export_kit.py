@@ -100,3 +100,12 @@ def export(connector, folder, **keys):
 
 
 DOWN = Unavailable("down")
+
+
+def files_export(folder, **keys):
+    """An export into CSV files."""
+    row = {"name": "out", "type": "csv", "path": "files", "batch": 50}
+    made = settings.make(row | keys, "connector[0]")
+    made.connector.folder = folder
+    made.common["dead_letters"] = str(folder / "dead.jsonl")
+    return made

@@ -141,6 +141,33 @@ def after(store, position, limit=1000):
     ]
 
 
+class Range:
+    """Records of a selection in the order of their keys, batch by batch, from any place on.
+
+    A place is ``(node, stream, seq)``; None is before the first. Raises InputError like records.
+    """
+
+    def __init__(self, store, selection):
+        self._store = store
+        # The plus keeps other indexes out of it: in the order of keys nothing is sorted.
+        self._where, self._parameters = _where(store, selection, "+r")
+
+    def total(self):
+        """How many there are."""
+        sql = f"SELECT count(*) FROM records r {self._where}"
+        return next(self._store.read(sql, self._parameters))[0]
+
+    def after(self, place, limit):
+        """List of the next ``limit`` rows behind a place."""
+        where, parameters = self._where, self._parameters
+        if place:
+            node = next(self._store.read("SELECT id FROM nodes WHERE name = ?", place[:1]))[0]
+            where = f"{where} AND (r.node, r.stream, r.seq) > (?, ?, ?)"
+            parameters = (*parameters, node, *place[1:])
+        sql = f"{_SELECT} {where} ORDER BY r.node, r.stream, r.seq LIMIT ?"
+        return [_row(row) for row in self._store.read(sql, (*parameters, limit))]
+
+
 def newest(store, selection=EVERYTHING, limit=100):
     """List of the newest ``limit`` rows by time, the oldest of them first. Raises like records.
 
@@ -169,18 +196,19 @@ def _row(row):
     return Row(node, *named, ts_ms, value, text, stream, seq)
 
 
-def _where(store, selection):
-    between, parameters = _between(selection)
+def _where(store, selection, table="r"):
+    between, parameters = _between(selection, table)
     if selection.points:
         pairs = ", ".join(f"({node}, {point})" for node, point in _points(store, selection))
-        return f"WHERE (r.node, r.point) IN (VALUES {pairs}) {between}", parameters
+        names = f"({table}.node, {table}.point)"
+        return f"WHERE {names} IN (VALUES {pairs}) {between}", parameters
     nodes = ", ".join(map(str, _nodes(store, selection)))
-    return f"WHERE r.node IN ({nodes}) {between}", parameters
+    return f"WHERE {table}.node IN ({nodes}) {between}", parameters
 
 
-def _between(selection):
-    terms = (("AND r.ts_ms >= ?", selection.since), ("AND r.ts_ms < ?", selection.until))
-    terms = [(term, value) for term, value in terms if value is not None]
+def _between(selection, table="r"):
+    terms = ((">=", selection.since), ("<", selection.until))
+    terms = [(f"AND {table}.ts_ms {sign} ?", value) for sign, value in terms if value is not None]
     return " ".join(term for term, _ in terms), [value for _, value in terms]
 
 

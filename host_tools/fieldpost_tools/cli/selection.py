@@ -18,6 +18,11 @@ _OPTIONS = (
 
 def selection_options(function):
     """Add the options; ``function`` gets ``db`` and ``selection``, a ``query.Selection``."""
+    return _OPTIONS[0](time_options(function))
+
+
+def time_options(function):
+    """The same without ``db``."""
 
     @functools.wraps(function)
     def wrapper(nodes, points, since, until, **others):
@@ -27,6 +32,6 @@ def selection_options(function):
         limits = parse_time("since", since, now_ms), parse_time("until", until, now_ms)
         return function(selection=Selection(nodes, points, *limits), **others)
 
-    for option in reversed(_OPTIONS):
+    for option in reversed(_OPTIONS[1:]):
         wrapper = option(wrapper)
     return wrapper

@@ -6,8 +6,9 @@ A connector's module exports its class as ``connector``. Those of Fieldpost are 
     [project.entry-points."fieldpost.connectors"]
     historian = "my_package.historian:Historian"
 
-The pipeline opens a connector with the mark that it saved last, writes batches, and saves its
-position together with the connector's new mark. After any failure it closes the connector and
+The pipeline opens a connector with the mark that it saved last (None the very first time; then it
+saves the one it gets before anything is written), writes batches, and saves its position together
+with the connector's new mark. After any failure it closes the connector and
 opens it with the saved mark again, so a batch may come twice: a sink with keys takes it as the
 same rows, a sink of files cuts off what follows the mark.
 """
@@ -69,6 +70,8 @@ class Connector:
     OPTIONS: dict[str, str] = {}
     #: Records without a time are left out and counted as skipped.
     NEEDS_TIME = False
+    #: Written twice, a record stands there once, whoever writes it and when.
+    KEYED = True
 
     def __init__(self, name, options):
         self.name = name
@@ -92,6 +95,9 @@ class Connector:
 
     def mark(self):
         """What ``open`` needs to go on behind what was written; JSON-able. Also makes it last."""
+
+    def clear(self):
+        """Remove what a connector of this name wrote; only where not ``KEYED``."""
 
     def health(self):
         """A line for a person: who answers. Raises Unavailable."""

@@ -35,6 +35,14 @@ class Delivery:
         self.skipped = 0
         self.dead = []
 
+    def deliver_timed(self, connector, samples):
+        """Write samples, without those that lack a time the sink needs; how many these were."""
+        timed = samples
+        if connector.NEEDS_TIME:
+            timed = [one for one in samples if one.ts_ms is not None]
+        self.deliver(connector.write, timed)
+        return len(samples) - len(timed)
+
     def deliver(self, write, items):
         """Give ``items`` to ``write``. Raises Unavailable."""
         if not items:
@@ -113,6 +121,10 @@ class Exporter:
     def _step(self, standing):
         if not self._open:
             self._connector.open(standing.mark)
+            if standing.mark is None:
+                # Before the first write: from now on what is there is ours.
+                mark = self._connector.mark()
+                self._states.advance(self.name, *standing[1:3], Done(), mark)
             self._open = True
         limit = self._common["batch"]
         pairs = query.after(self._store, standing.position, limit)
@@ -133,13 +145,10 @@ class Exporter:
         delivery.reset()
         samples = self.samples(rows)
         wanted = [event for event in found if self._wants(event)]
-        untimed = 0
-        if self._connector.NEEDS_TIME:
-            timed = [one for one in samples if one.ts_ms is not None]
-            untimed, samples = len(samples) - len(timed), timed
-        delivery.deliver(self._connector.write, samples)
+        untimed = delivery.deliver_timed(self._connector, samples)
         delivery.deliver(self._connector.write_events, wanted)
-        return Done(len(samples), len(wanted), untimed + delivery.skipped, len(delivery.dead))
+        skipped = untimed + delivery.skipped
+        return Done(len(samples) - untimed, len(wanted), skipped, len(delivery.dead))
 
     def samples(self, rows):
         """What the connector gets of ``query.Row`` objects."""
@@ -152,12 +161,21 @@ class Exporter:
 
     def _failed(self, error):
         self._states.set_state(self.name, state.ERROR, str(error))
-        longest = self._common["backoff_max_s"]
-        self._delay_s = min(max(2 * self._delay_s, self._common["backoff_min_s"]), longest)
-        asked = getattr(error, "retry_after_s", None)
-        # A sink's own wish counts, but not for ever.
-        wait = self._delay_s if asked is None else min(asked, 10 * longest)
-        return wait * random.uniform(0.75, 1.25) if asked is None else wait
+        self._delay_s, wait_s = backoff(self._common, self._delay_s, error)
+        return wait_s
+
+
+def backoff(common, delay_s, error):
+    """``(delay, wait)`` in seconds after a failure: the delay doubles, the wait has jitter.
+
+    A sink's own wish counts, but not for ever.
+    """
+    longest = common["backoff_max_s"]
+    delay_s = min(max(2 * delay_s, common["backoff_min_s"]), longest)
+    asked = getattr(error, "retry_after_s", None)
+    if asked is not None:
+        return delay_s, min(asked, 10 * longest)
+    return delay_s, delay_s * random.uniform(0.75, 1.25)
 
 
 def run(exports, open_store, states, stopping):

@@ -17,7 +17,7 @@ from fieldpost_tools.arrivals import START, Position
 from fieldpost_tools.errors import StoreError
 
 IDLE, SYNCING, ERROR, BACKFILLING = "idle", "syncing", "error", "backfilling"
-RUNNING, DONE, CANCELLED = "running", "done", "cancelled"
+RUNNING, STOPPED, DONE = "running", "stopped", "done"
 _VERSION = 1
 _SCHEMA = (
     """CREATE TABLE connectors(
@@ -40,6 +40,10 @@ _ADVANCE = """UPDATE connectors SET run = ?, seq = ?, event = ?, rows = rows + ?
     WHERE name = ?"""
 
 
+_JOB = "connector, job, place, rows, total, skipped, dead, mark, state, error"
+_SAVE_JOB = f"INSERT OR REPLACE INTO backfills({_JOB}, updated_ms) VALUES({', '.join('?' * 11)})"
+
+
 class Standing(NamedTuple):
     """Where one connector stands."""
 
@@ -54,6 +58,24 @@ class Standing(NamedTuple):
     error: str | None
     error_ms: int | None
     mark: object
+
+
+class Job(NamedTuple):
+    """One backfill: ``place`` is (node, stream, seq) of the last record written, None at first.
+
+    ``state`` is ``running`` (or was when its process died), ``stopped``, ``done`` or ``error``.
+    """
+
+    connector: str
+    job: str
+    place: list | None = None
+    rows: int = 0
+    total: int = 0
+    skipped: int = 0
+    dead: int = 0
+    mark: object = None
+    state: str = "running"
+    error: str | None = None
 
 
 class Done(NamedTuple):
@@ -133,6 +155,24 @@ class States:
                 (error, now_ms, name),
             )
 
+    def job(self, name, job):
+        """The ``Job`` of a connector's backfill; None for a new one."""
+        rows = self.execute(
+            f"SELECT {_JOB} FROM backfills WHERE connector = ? AND job = ?", (name, job)
+        )
+        return _job(rows[0]) if rows else None
+
+    def jobs(self):
+        """Every ``Job``, the one that was busy last at the end."""
+        return [
+            _job(row) for row in self.execute(f"SELECT {_JOB} FROM backfills ORDER BY updated_ms")
+        ]
+
+    def save_job(self, job):
+        """Save a ``Job``, in one transaction with its mark."""
+        cells = (*job[:2], json.dumps(job.place), *job[3:7], json.dumps(job.mark), *job[8:])
+        self.execute(_SAVE_JOB, (*cells, _now_ms()))
+
     def remove(self, name):
         """Forget a connector and its backfills."""
         self.execute("DELETE FROM connectors WHERE name = ?", (name,))
@@ -149,6 +189,10 @@ class States:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"export state '{self.path}': {error}") from error
+
+
+def _job(row):
+    return Job(*row[:2], json.loads(row[2]), *row[3:7], json.loads(row[7]), *row[8:])
 
 
 def _now_ms():

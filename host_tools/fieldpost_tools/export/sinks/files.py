@@ -16,6 +16,9 @@ from pathlib import Path
 from fieldpost_tools.export.connector import Connector, Unavailable
 
 
+_NO_FILE = {"number": 0, "bytes": 0, "day": ""}
+
+
 class Series:
     """Numbered files of one name; ``head()`` gives the bytes a new one begins with."""
 
@@ -25,28 +28,34 @@ class Series:
         self._name = name
         self._ending = ending + (".gz" if options["gzip"] else "")
         self._head = head
-        self._mark = None
+        self._mark = dict(_NO_FILE)
 
     @property
     def mark(self):
-        """``{"number", "bytes", "day"}`` of the newest file, None before the first."""
-        return self._mark and dict(self._mark)
+        """``{"number", "bytes", "day"}`` of the newest file; number 0 before the first."""
+        return dict(self._mark)
 
     @property
     def newest(self):
         """Path of the newest file, None before the first."""
-        return self._mark and self._path(self._mark["number"])
+        number = self._mark["number"]
+        return self._path(number) if number else None
 
     def open(self, mark):
-        """Go back to a mark. Raises Unavailable for files that it does not know."""
-        self._mark = mark
+        """Go back to a mark, None at the very first. Raises Unavailable for files of others."""
+        self._mark = dict(mark or _NO_FILE)
         for number in self._numbers():
-            if number > (mark["number"] if mark else 0):
-                if not mark:
-                    raise Unavailable(f"'{self._path(number)}' is there already; move it away")
+            if mark is None:
+                raise Unavailable(f"'{self._path(number)}' is there already; move it away")
+            if number > mark["number"]:
                 self._path(number).unlink()
-        if mark:
-            self._cut(mark)
+        if self.newest:
+            self._cut(self._mark)
+
+    def clear(self):
+        """Remove every file."""
+        for number in self._numbers():
+            self._path(number).unlink()
 
     def append(self, data):
         """Append bytes, to the next file where it is time for one."""
@@ -59,7 +68,7 @@ class Series:
 
     def sync(self):
         """Make it last."""
-        if self._mark:
+        if self.newest:
             with self.newest.open("rb") as file:
                 os.fsync(file.fileno())
 
@@ -79,13 +88,13 @@ class Series:
 
     def _is_due(self):
         mark, limit = self._mark, self._options["max_bytes"]
-        if not mark:
+        if not mark["number"]:
             return True
         full = limit and mark["bytes"] >= limit
         return full or (self._options["daily"] and mark["day"] != _today())
 
     def _begin(self):
-        number = self._mark["number"] + 1 if self._mark else 1
+        number = self._mark["number"] + 1
         head = self._packed(self._head())
         self._path(number).write_bytes(head)
         return {"number": number, "bytes": len(head), "day": _today()}
@@ -107,6 +116,7 @@ class FileSink(Connector):
         "daily": "bool = false",
     }
     ENDING = ""
+    KEYED = False
 
     def __init__(self, name, options):
         super().__init__(name, options)
@@ -131,14 +141,22 @@ class FileSink(Connector):
     def open(self, mark=None):
         """Go back to ``mark``; without one, files of an earlier life are a reason to stop."""
         mark = mark or {"records": None, "events": None}
-        folder = Path(self.folder, self.options["path"])
+        self._records, self._events = self._series()
         with _told():
-            folder.mkdir(parents=True, exist_ok=True)
-            shape = self.options, folder
-            self._records = Series(*shape, self.name, self.ENDING, self.head)
-            self._events = Series(*shape, self.name + "-events", self.ENDING, self.events_head)
+            Path(self.folder, self.options["path"]).mkdir(parents=True, exist_ok=True)
             self._records.open(mark["records"])
             self._events.open(mark["events"])
+
+    def clear(self):
+        """Remove the files of both series."""
+        with _told():
+            for series in self._series():
+                series.clear()
+
+    def _series(self):
+        shape = self.options, Path(self.folder, self.options["path"])
+        records = Series(*shape, self.name, self.ENDING, self.head)
+        return records, Series(*shape, self.name + "-events", self.ENDING, self.events_head)
 
     def write(self, samples):
         """Append records."""

@@ -55,6 +55,8 @@ class Parquet(Connector):
         "compression": "enum none snappy gzip zstd = zstd",
     }
 
+    KEYED = False
+
     def __init__(self, name, options):
         super().__init__(name, options)
         self._next = {"records": 1, "events": 1}
@@ -68,6 +70,11 @@ class Parquet(Connector):
                 self._clear(series, number, known=mark is not None)
         except OSError as error:
             raise _told(error) from error
+
+    def clear(self):
+        """Remove the files of both series."""
+        for series in self._next:
+            self._clear(series, 1, known=True)
 
     def write(self, samples):
         """One file for the batch."""
