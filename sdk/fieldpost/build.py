@@ -6,8 +6,7 @@ which would cost more memory than the parts made from it; the plan's digests rem
 
 import json
 
-from .compat import const
-from .subscriber import covers
+from .compat import const, unload
 
 #: Room for a node's state, for which the buffer of flushes is used as well.
 _STATE_BYTES = const(1024)
@@ -25,8 +24,7 @@ def build(node, head, devices):
         add_subscription(node, row)
     for row in head["mqtt"]:
         add_link(node, row)
-    for row in head["subscribers"]:
-        add_subscriber(node, row)
+    _add_subscribers(node, head["subscribers"])
     configure_publisher(node, head["publish"])
     rules = {}
     for row, watch in devices:
@@ -61,7 +59,7 @@ def add_subscription(node, row):
 
         log = Ring(*shape)
     subscription = Subscription(row["id"], log, row["flush"], node.bus)
-    subscription.encoding = row["encoding"]
+    subscription.config = row
     node.subscriptions[row["id"]] = subscription
     return subscription
 
@@ -98,6 +96,14 @@ def watch_points(node, watch, rules):
                 node.recorder.watch(node.points[id], node.subscriptions[name], rules[text])
 
 
+def _add_subscribers(node, rows):
+    from . import attach
+
+    for row in rows:
+        attach.add(node, row)
+    unload("fieldpost.attach")
+
+
 def link_config(node, row):
     """A broker's configuration, completed by what follows from the node."""
     row = dict(row)
@@ -124,54 +130,6 @@ def add_link(node, row):
     link.subscribe(node.prefix + "/api/#", 1)
     node.links.append(link)
     return link
-
-
-def add_subscriber(node, row, subscriptions=None):
-    """Let a subscriber read the subscriptions that it covers, of all or of those given.
-
-    Where it reads one already, it goes on there with this configuration. Returns the new ones.
-    """
-    made = []
-    for subscription in subscriptions or node.subscriptions.values():
-        if not covers(row["subscription"], subscription.id):
-            continue
-        subscriber = subscription.subscribers.get(row["subscriber"])
-        if subscriber:
-            subscriber.configure(row)
-        else:
-            # Batch numbers of different boots do not meet soon, and fit a small int.
-            first_id = (node.boot & 0x3FF) << 20
-            subscriber = subscription.subscribe(row, node.outlet, first_id)
-            made.append(subscriber)
-        equip(node, subscriber)
-    return made
-
-
-def add_guests(node, subscriptions):
-    """Let the subscribers that no file names read new subscriptions too; returns these readers."""
-    now = node.clock.mono_ms()
-    node.guests = [guest for guest in node.guests if guest[1] + guest[0]["lifetime"] > now]
-    made = []
-    for row, born in node.guests if subscriptions else ():
-        for subscriber in add_subscriber(node, row, subscriptions):
-            subscriber.born = born
-            made.append(subscriber)
-    return made
-
-
-def equip(node, subscriber):
-    """Give a subscriber what its flushes need beside its configuration."""
-    text = subscriber.subscription.rules["onInterval"]
-    subscriber.interval = subscriber.encoder = None
-    if text is not None:
-        from .acquisition import compile
-
-        subscriber.interval = compile(text)
-    encoding = subscriber.config["encoding"] or subscriber.subscription.encoding
-    if encoding:
-        from .encoding import Encoder
-
-        subscriber.encoder = Encoder(encoding, node.points)
 
 
 def configure_publisher(node, patterns):

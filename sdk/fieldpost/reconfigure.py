@@ -7,7 +7,8 @@ acquisition rules take effect at once; logs and cursors that remain are not touc
 
 import json
 
-from . import build, plan
+from . import attach, build, plan
+from .compat import unload
 from .errors import ConfigError
 
 
@@ -105,12 +106,12 @@ def _subscriptions(node, rows, changed):
 
 
 def _change(node, subscription, row):
-    encoded = subscription.encoding != row["encoding"]
+    encoded = subscription.config["encoding"] != row["encoding"]
+    subscription.config = row
     subscription.rules = row["flush"]
-    subscription.encoding = row["encoding"]
     subscription.ring.options = row["store"]
     for subscriber in subscription.subscribers.values():
-        build.equip(node, subscriber)
+        attach.equip(node, subscriber)
         if encoded:
             subscriber.again()
         subscriber.wake()
@@ -128,8 +129,9 @@ def _subscribers(node, rows, changed, fresh):
     started = []
     for key in wanted:
         if key in changed:
-            started += build.add_subscriber(node, wanted[key])
+            started += attach.add(node, wanted[key])
         elif fresh:
-            started += build.add_subscriber(node, wanted[key], fresh)
-    for subscriber in started + build.add_guests(node, fresh):
+            started += attach.add(node, wanted[key], fresh)
+    for subscriber in started + attach.add_guests(node, fresh):
         node.start_subscriber(subscriber)
+    unload("fieldpost.attach")

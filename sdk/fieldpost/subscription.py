@@ -11,8 +11,8 @@ class Subscription:
     ``deleted`` records.
     """
 
-    #: The ``encoding`` of its JSON flushes, a validated table, or None.
-    encoding = None
+    #: Its row of the configuration, set by the node.
+    config = None
 
     def __init__(self, id, ring, rules, bus):
         self.id = id
