@@ -4,7 +4,7 @@ import json
 
 from .compat import const, ticks_diff, ticks_ms
 from .errors import DriverError
-from .events import VALUE_CHANGED
+from .events import POINT_FAILED, VALUE_CHANGED
 
 #: Characters that a text may have, or the JSON text of a list or object.
 MAX_CHARS = const(1024)
@@ -95,7 +95,9 @@ class Point:
         elif self.good is not None and ticks_diff(now, self.good) > _OLD_MS:
             self.good = None
         self.ticks = now
-        self.status = str(reason)[:_REASON_CHARS]
+        before, self.status = self.status, str(reason)[:_REASON_CHARS]
+        if self.bus and self.status != before:
+            self.bus.emit(POINT_FAILED, self.key, self)
 
 
 def is_value(value):

@@ -9,7 +9,7 @@ from fieldpost import point as point_module
 from fieldpost.bus import Bus
 from fieldpost.compat import ticks_diff, ticks_ms
 from fieldpost.errors import DriverError
-from fieldpost.events import VALUE_CHANGED
+from fieldpost.events import POINT_FAILED, VALUE_CHANGED
 from fieldpost.point import Point, Settings
 
 
@@ -170,6 +170,19 @@ def test_every_update_asks_the_triggers_before_the_event():
     point.fail("timeout")
     asked = [("first", 3, True), ("second", 3, "ok")]
     assert order == asked + ["event"] + asked
+
+
+def test_failing_is_told_once_for_each_reason():
+    point, _ = watched()
+    told = []
+    point.bus.subscribe(POINT_FAILED, lambda kind, key, data: told.append((key, data.status)))
+    for reason in ("timeout", "timeout", "no answer", "no answer"):
+        point.fail(reason)
+    point.update(1)
+    point.fail("timeout")
+    point.update(float("nan"))
+    reasons = ("timeout", "no answer", "timeout", "not a number")
+    assert told == [(point.key, reason) for reason in reasons]
 
 
 def test_point_without_a_bus():
