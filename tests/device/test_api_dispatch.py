@@ -190,6 +190,16 @@ async def test_requests_and_replies_have_a_limit():
     assert reply == {"id": 3, "error": 'reply longer than 512: ask for it with "stream":1'}
 
 
+async def test_halves_of_characters_do_not_come_in():
+    api = Api()
+    error = {"error": "invalid request: escaped halves of characters"}
+    for text in ('"\\ud83d"', '"\\uD83D\\uDE00"', '"\\udfff"'):
+        assert await api.address(text, "echo") == error
+    assert await api.address('"\\u00b0\\ud7ff\U0001f600"', "echo") == {
+        "value": "\xb0\ud7ff\U0001f600"
+    }
+
+
 async def test_nesting_is_survived():
     api = Api(max_request=4096, max_reply=65536)
     for depth in (10, 400, 1300):

@@ -22,10 +22,21 @@ def parse(text, limit):
     if len(text) > limit:
         raise ApiError("request longer than %d" % limit)
     try:
-        return json.loads(text if isinstance(text, str) else str(text, "utf-8"))
+        text = text if isinstance(text, str) else str(text, "utf-8")
+        if _has_halves(text):
+            raise ApiError("invalid request: escaped halves of characters")
+        return json.loads(text)
     except (ValueError, RuntimeError, MemoryError):
         # RuntimeError: nested too deep.
         raise ApiError("invalid request") from None
+
+
+def _has_halves(text):
+    """Whether a text escapes surrogates, which MicroPython does not join: they are no UTF-8."""
+    if "\\u" not in text:
+        return False
+    text = text.lower()
+    return any("\\ud" + digit in text for digit in "89abcdef")
 
 
 class Request:
