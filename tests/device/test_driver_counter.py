@@ -58,7 +58,7 @@ async def test_the_chip_counts():
         assert await bench.read(0) == [0, "no interval yet"]
         unit.count = 250
         assert await bench.read() == [250, 250.0]
-        unit.count = 1
+        unit.count += 1
         assert await bench.read(2000) == [251, 0.5]
         assert await bench.read() == [251, 0.0]
         await bench.stop()
@@ -131,6 +131,8 @@ async def test_the_count_of_interrupts_starts_again():
         source._count = source._seen = 0x1FFFFFFF
         drive(4, 1, 0, 1)
         assert (await bench.read())[0] == 2
+        assert (await bench.read())[0] == 2
+        assert source._count == 1
         await bench.stop()
 
 

@@ -109,6 +109,15 @@ def test_a_bounce_that_interrupted_once_is_no_pulse():
         assert bench.play(lambda: pin.handler(pin)) > 1000 and bench.told == [True, False]
 
 
+def test_after_a_missing_edge_those_that_lasted_are_told():
+    with installed():
+        bench = Bench(20)
+        bench.play(-1000)
+        Pin.levels[4] = True
+        bench.play(0, -30, 1, -30, 0, -30)
+        assert bench.told == [True, False]
+
+
 def test_interrupts_that_are_handled_late():
     with installed():
         bench = Bench(0)
@@ -143,6 +152,7 @@ def test_more_edges_than_are_remembered_are_counted():
         for _ in range(2000):
             bench.told.clear()
             bench.play(*[1, 0] * 20)
+        assert bench.contact._count == 2001 * 40 % 65536
         assert bench.contact.missed == 24 * 2001 and bench.contact.active is False
 
 
@@ -200,10 +210,11 @@ async def test_every_edge_is_an_update():
         await wait_for(lambda: len(seen) == 7)
         assert [value for id, value in seen[3:] if id == 1] == [False, True, False]
         assert (2, True) in seen
+        task = driver._task
         await driver.stop()
         drive(4, 1)
         await turns(5)
-        assert len(seen) == 7
+        assert len(seen) == 7 and task.done()
 
 
 async def wait_for(condition):

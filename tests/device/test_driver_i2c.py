@@ -169,6 +169,25 @@ async def test_a_held_bus_costs_one_wait_a_read():
         await driver.stop()
 
 
+async def test_others_run_between_two_registers():
+    turns = []
+
+    async def other():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    with installed():
+        I2C.chips[72] = bytearray(8)
+        driver = chip({}, {}, {})
+        await driver.start()
+        task = asyncio.create_task(other())
+        await driver.read(driver.points)
+        assert len(turns) == 3
+        task.cancel()
+        await driver.stop()
+
+
 class Odd(I2C):
     def readfrom_mem(self, *_, **__):
         raise OSError(-259)

@@ -55,8 +55,8 @@ class Site:
             await asyncio.sleep(0)
 
     def told(self, key):
-        """The kinds of events of a device and its points."""
-        return [kind for kind, of in self.events if of.split("/")[0] == key]
+        """The kinds of events of a device, or of a point."""
+        return [kind for kind, of in self.events if of == key]
 
     def values(self, id):
         """What the points of a device hold."""
@@ -90,7 +90,7 @@ async def test_a_held_bus_and_absent_sensors_leave_the_others_their_schedule():
         )
         await site.run(1500)
         assert site.values("good") == [1500.0] and site.values("pins") == [False]
-        assert sorted(site.told("good")) == ["device_discovered", "value_changed"]
+        assert site.told("good") == ["device_discovered"]
         for id, reason in (
             ("held", "bus timeout"),
             ("also", "bus timeout"),
@@ -102,8 +102,9 @@ async def test_a_held_bus_and_absent_sensors_leave_the_others_their_schedule():
             assert site.told(id) == ["device_down"], id
         # On schedule: none later than what all the others may take at once, and a little.
         late = [ticks_diff(at, times[0]) - 50 * i for i, at in enumerate(times)]
-        print("reads beside held bus: %d, latest %d ms" % (len(times), max(late)))
-        assert len(times) >= 28 and max(late) < 100
+        latest = max(late) - min(late)
+        print("reads beside held bus: %d, latest by %d ms" % (len(times), latest))
+        assert len(times) >= 28 and latest < 100
         # Each time rarer, else it had been 30 times.
         assert site.devices["held"].failures <= 6
 
@@ -128,8 +129,7 @@ async def test_sensors_come_back():
         I2C.chips[72] = bytearray([8])
         await running
         assert site.values("chip") == [8]
-        told = [kind for kind in site.told("chip") if kind != "value_changed"]
-        assert told == ["device_down", "device_recovered"] * 2
+        assert site.told("chip") == ["device_down", "device_recovered"] * 2
 
 
 async def test_edges_are_updates_while_others_wait():
@@ -147,5 +147,5 @@ async def test_edges_are_updates_while_others_wait():
             await sleep_ms(30)
         drive(6, 1, 0)
         await running
-        assert site.told("pins").count("value_changed") == 7
+        assert site.told("pins/p0").count("value_changed") == 7
         assert Pin.made[6].handler is None

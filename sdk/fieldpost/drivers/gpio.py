@@ -54,7 +54,6 @@ class Gpio(Driver):
 
     async def start(self):
         """Set up every pin. ``DriverError`` for one that the chip does not have."""
-        await self.stop()
         self._flag = make_flag()
         for point in self.points:
             config = point.config
