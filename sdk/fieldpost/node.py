@@ -14,7 +14,7 @@ import json
 from . import __version__
 from .bus import Bus
 from .clock import Clock
-from .compat import ticks_diff, ticks_ms, unload
+from .compat import asyncio, ticks_diff, ticks_ms, unload
 from .events import DEVICE_DOWN, DEVICE_RECOVERED, ERROR, LINK_UP, RECORDS_DROPPED
 from .recorder import Recorder
 from .supervisor import Supervisor
@@ -33,7 +33,7 @@ class Node:
     name: ``links``, ``devices`` (by id), ``points`` (by numeric id), ``subscriptions`` (by id),
     ``bus``, ``clock``, ``supervisor``. ``counters`` are totals since boot; ``errors`` are the last
     ones: ``(clock.mono_ms(), what failed, text)``. ``config_path`` is the file of the
-    configuration, None for a dict.
+    configuration, None for a dict; ``plan_path`` that of its plan, None where it has no room.
     """
 
     def __init__(self, config, folder="data"):
@@ -41,8 +41,11 @@ class Node:
         from .counters import Counters, make_folder
 
         self.config_path = config if isinstance(config, str) else None
+        #: Held while the configuration changes.
+        self.changing = asyncio.Lock()
         make_folder(folder)
         made = plan.load(config, folder)
+        self.plan_path = made.path
         for name in made.modules:
             __import__("fieldpost." + name)
         head = made.head()

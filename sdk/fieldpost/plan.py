@@ -3,8 +3,9 @@
 Validating takes several times the memory of what results, so it is done once for each
 configuration, here or already on the host, and its result is kept beside the node's state. The
 file ``config.plan`` has a line that says what it was made from (version of the SDK, CRC of the
-configuration file) and which modules it needs, one for the node and one for each device, each
-JSON behind its CRC.
+configuration) and which modules it needs, one for the node and one for each device, each JSON
+behind its CRC. After an empty line there is what only those ask for who look at a configuration,
+in lines of the same kind (see ``texts.py``), and in the end where that begins.
 """
 
 import json
@@ -12,14 +13,20 @@ import os
 
 from . import __version__
 from .compat import crc32, tidy, unload
-from .smallfile import seal, unseal
+from .smallfile import remove, seal, unseal
 
 _FILE = "/config.plan"
+#: The plan of a configuration that is being applied.
+NEXT = "/config.next"
 _READ_BYTES = 512
 #: Keys of a subscription that shape its log, which outlives a change of configuration.
 _SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
+#: Keys of a device or point that nothing depends on.
+_TEXT_KEYS = ("description", "tags")
 #: Keys of a point that are the node's, not its driver's.
-_OWN_KEYS = ("id", "name", "unit", "log", "tags", "description")
+_OWN_KEYS = ("id", "name", "unit", "log")
+#: Keys of a device that are parts of its own in the API.
+_DEVICE_KEYS = ("id", "driver", "enabled", "points")
 _PARTS = ("mqtt", "subscriptions", "subscribers", "publish")
 _SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock", "api")
 
@@ -37,53 +44,81 @@ class Plan:
     ``devices()`` yields ``(row, watch)`` one at a time; ``watch`` is
     ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
     ``[id, name, unit, own]``; ``own`` holds the driver's keys that differ from ``shared``.
+
+    ``texts`` are the rows of ``texts.py``. ``path`` is its file, None while it is in memory.
     """
 
-    def __init__(self, modules, head=None, devices=None, path=None):
+    def __init__(self, modules, head=None, devices=None, texts=(), path=None):
         self.modules = modules
         self._head = head
         self._devices = devices
-        self._path = path
+        self.texts = texts
+        self.path = path
 
     def head(self):
         """What does not belong to a device. ValueError if the file is damaged."""
-        if self._path is None:
+        if self.path is None:
             return self._head
-        with open(self._path) as file:
+        with open(self.path) as file:
             file.readline()
             return _unseal(file.readline())
 
     def devices(self):
         """Yield the devices; those of a file are read one by one. ValueError if it is damaged."""
-        if self._path is None:
+        if self.path is None:
             yield from self._devices
             return
-        with open(self._path) as file:
+        with open(self.path) as file:
             file.readline()
             file.readline()
             for line in file:
+                if line == "\n":
+                    break
                 yield _unseal(line)
                 tidy()
 
+    def adopt(self, folder):
+        """Make a plan that was loaded as ``NEXT`` the one of the next boot. Raises OSError."""
+        if self.path:
+            os.rename(self.path, folder + _FILE)
+            self.path = folder + _FILE
+        else:
+            remove(folder + _FILE)
 
-def load(config, folder):
+    def discard(self):
+        """Remove the file of a plan that was loaded as ``NEXT``."""
+        if self.path:
+            remove(self.path)
+
+
+def load(config, folder, name=_FILE):
     """The plan of a configuration: a dict, or the path of a JSON file.
 
-    Of a file, the plan in ``folder`` is used where it was made from just this file by this
-    version of the SDK; otherwise the file is validated and the plan written. Raises ConfigError;
-    OSError or ValueError for a file that cannot be read or is no JSON.
+    The plan in ``folder`` is used where it was made from just this file by this version of the
+    SDK; otherwise the configuration is validated and the plan written. Raises ConfigError; OSError
+    or ValueError for a file that cannot be read or is no JSON.
     """
-    if not isinstance(config, str):
-        return _make(config)
-    made = [__version__, _crc_of(config)]
-    path = folder + _FILE
+    plan = None
+    path = folder + name
+    if isinstance(config, str):
+        if name != NEXT:
+            # A change of the configuration that the power ended.
+            remove(config + ".next")
+            remove(folder + NEXT)
+        made = [__version__, _crc_of(config)]
+    else:
+        plan = _make(config)
+        made = [__version__, _digest(config)]
     origin = _origin(path)
     if origin is None or origin["made"] != made:
-        with open(config) as file:
-            plan = _make(json.load(file))
+        if plan is None:
+            with open(config) as file:
+                plan = _make(json.load(file))
         try:
             _save(path, plan, made)
         except OSError:
+            # Not one of another configuration either.
+            remove(path)
             return plan
         origin = {"modules": plan.modules}
     return Plan(origin["modules"], path=path)
@@ -93,6 +128,7 @@ def _make(config):
     from .config import validate
 
     config = validate(config)
+    texts = _texts(config)
     head = {name: config[name] for name in _PARTS}
     head["settings"] = {key: config[key] for key in _SETTINGS}
     head["digests"] = json.dumps(_digests(config))
@@ -100,7 +136,32 @@ def _make(config):
     _check_drivers(config)
     for name in ("config", "rows", "schema", "topics"):
         unload("fieldpost." + name)
-    return Plan(_modules(config), head, devices)
+    return Plan(_modules(config), head, devices, texts)
+
+
+def _texts(config):
+    """The rows of ``texts.py``; what nothing else needs is taken out of the configuration."""
+    from .config import load_driver, rows
+
+    texts = []
+    for device in config["devices"]:
+        driver = load_driver(device["driver"])
+        hidden = _secrets(rows(driver.DEVICE))
+        private = {"has_" + key: device[key] is not None for key in hidden}
+        words = [device.pop(key) for key in _TEXT_KEYS]
+        public = {
+            key: device[key]
+            for key in device
+            if device[key] is not None and key not in _DEVICE_KEYS and key not in hidden
+        }
+        texts.append([device["id"]] + words + [public, private, _secrets(rows(driver.POINT))])
+        for point in device["points"]:
+            texts.append([point["id"], point["log"]] + [point.pop(key) for key in _TEXT_KEYS])
+    return texts
+
+
+def _secrets(rows):
+    return [key for key in rows if rows[key].split()[0] == "secret"]
 
 
 def _check_drivers(config):
@@ -204,10 +265,17 @@ def _origin(path):
 
 
 def _save(path, plan, made):
-    with open(path + "~", "w") as file:
-        file.write(seal({"made": made, "modules": plan.modules}) + "\n")
-        file.write(seal(plan.head()) + "\n")
+    with open(path + "~", "wb") as file:
+        end = _put(file, {"made": made, "modules": plan.modules}) + _put(file, plan.head())
         for device in plan.devices():
-            file.write(seal(device) + "\n")
+            end += _put(file, device)
             tidy()
+        file.write(b"\n")
+        for row in plan.texts:
+            _put(file, row)
+        file.write(b"%010d\n" % (end + 1))
     os.rename(path + "~", path)
+
+
+def _put(file, value):
+    return file.write((seal(value) + "\n").encode())

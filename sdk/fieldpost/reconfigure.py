@@ -15,16 +15,24 @@ from .errors import ConfigError
 async def apply(node, config):
     """Apply ``config`` (a dict or the path of a JSON file) to a running ``Node``.
 
-    Validates first: on ConfigError nothing has changed. Returns the names of what was changed:
-    ``mqtt:main`` (``mqtt:main reconnect`` where it reconnects), ``device:ahu-1``,
-    ``subscription:default``, ``subscriber:default:collector``, ``publish`` ... Raises ConfigError
-    as well for what only a restart can change: the node's name, the shape of a log.
+    Validates first: on ConfigError nothing has changed. After any other error, for want of memory
+    or flash, a part of it has; to apply the former configuration again undoes that.
+
+    Returns the names of what was changed: ``mqtt:main`` (``mqtt:main reconnect`` where it
+    reconnects), ``device:ahu-1``, ``subscription:default``, ``subscriber:default:collector``,
+    ``publish`` ... Raises ConfigError as well for what only a restart can change: the node's name,
+    the shape of a log.
     """
-    made = plan.load(config, node.folder)
+    made = plan.load(config, node.folder, plan.NEXT)
     head = made.head()
     old, new = json.loads(node.digests), json.loads(head["digests"])
-    _check_fixed(node, head, old["shape"], new["shape"])
+    try:
+        _check_fixed(node, head, old["shape"], new["shape"])
+    except ConfigError:
+        made.discard()
+        raise
     changes = {kind: _differences(old[kind], new[kind]) for kind in new}
+    node.digests = _in_doubt(old, new)
     done = []
     await _links(node, head["mqtt"], changes["mqtt"], done)
     fresh = _subscriptions(node, head["subscriptions"], changes["subscription"])
@@ -39,6 +47,8 @@ async def apply(node, config):
     node.settings = head["settings"]
     if node.api:
         node.api.settings.update(node.settings["api"])
+    made.adopt(node.folder)
+    node.plan_path = made.path
     node.digests = head["digests"]
     node.announce()
     return sorted(done)
@@ -47,6 +57,13 @@ async def apply(node, config):
 def _differences(old, new):
     """Keys whose row came, went or changed."""
     return [key for key in new if old.get(key) != new[key]] + [k for k in old if k not in new]
+
+
+def _in_doubt(old, new):
+    """Digests that equal none: until the end, no part is known to be as either says."""
+    doubt = {kind: dict.fromkeys(list(old[kind]) + list(new[kind]), 0) for kind in new}
+    doubt["shape"] = old["shape"]
+    return json.dumps(doubt)
 
 
 def _check_fixed(node, head, old, new):
@@ -66,7 +83,8 @@ async def _links(node, rows, changed, done):
         what = "mqtt:" + name
         if name not in wanted:
             await node.supervisor.stop(what)
-            node.links.remove(known[name])
+            if name in known:
+                node.links.remove(known[name])
         elif name not in known:
             node.start_link(build.add_link(node, wanted[name]))
         elif known[name].reconfigure(build.link_config(node, wanted[name])):
@@ -97,7 +115,8 @@ def _subscriptions(node, rows, changed):
     made = []
     for id in changed:
         if id not in wanted:
-            node.subscriptions.pop(id).close()
+            if id in node.subscriptions:
+                node.subscriptions.pop(id).close()
         elif id not in node.subscriptions:
             made.append(build.add_subscription(node, wanted[id]))
         else:

@@ -33,6 +33,7 @@ SCHEMA = {
     "node": {
         "node": "id 1..64",
         "revision": "int 0.. = 0",
+        "last_id": "int 0..268435455 = 0",
         "description": "str 0..200 = ?",
         "tags": "map str = ?",
         "clock": "obj clock = {}",
@@ -92,6 +93,9 @@ SCHEMA = {
         "name": "id 1..64",
         "unit": "str 0..16 = ",
         "log": "log = always",
+        "writable": "bool = false",
+        "min": "num = ?",
+        "max": "num = ?",
         "tags": "map str = ?",
         "description": "str 0..200 = ?",
     },

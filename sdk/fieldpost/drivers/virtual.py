@@ -15,7 +15,7 @@ Keys of a point:
 ``amplitude``  half the height of a sine (1)
 ``from, to``   ends of a ramp (0, 100)
 ``step``       of a walk or counter (1)
-``min, max``   limits of a walk (0, 100)
+``min, max``   limits of a walk (0, 100), and of what is written (none)
 ``seed``       of a walk, 1..65520 (1): the same seed gives the same walk on every interpreter
 ``decimals``   of ramps, sines and walks, 0..6 (2); 0 makes integers
 ``writable``   whether ``write`` is allowed (false): the written value stays until null is written
@@ -50,8 +50,8 @@ class Virtual(Driver):
         from: num = 0
         to: num = 100
         step: num = 1
-        min: num = 0
-        max: num = 100
+        min: num = ?
+        max: num = ?
         seed: int 1..65520 = 1
         decimals: int 0..6 = 2
         writable: bool = false
@@ -124,7 +124,8 @@ class Virtual(Driver):
         value, seed = self._state.get(key, (start, config["seed"]))
         seed = seed * _MULTIPLIER % _MODULUS
         value += config["step"] * (2 * seed - _MODULUS) / _MODULUS
-        value = min(max(value, config["min"]), config["max"])
+        low, high = config["min"], config["max"]
+        value = min(max(value, 0 if low is None else low), 100 if high is None else high)
         self._state[key] = (value, seed)
         return value
 
