@@ -530,6 +530,21 @@ def test_what_is_sent_again_from_flash_is_paced_and_loaded_once():
     assert run(flow, subscriber, 20000)[-1] == 999
 
 
+def test_what_is_sent_again_goes_before_what_is_new():
+    flow, subscriber = backlog(1000, catchUp=5, parallel=10, maxEntries=20)
+    for _ in range(5):
+        subscriber.step()
+        flow.pass_ms(5)
+    first = [flush["seq"] for flush in flow.link.flushes()]
+    subscriber.link_up(False)
+    again = []
+    for _ in range(8):
+        subscriber.step()
+        again += [flush["seq"] for flush in flow.link.flushes()]
+        flow.pass_ms(5)
+    assert again[:5] == first and again == sorted(again) and len(again) > 5
+
+
 def drained(flow, subscriber):
     """``(values, number skipped)`` of everything that is to come, each batch in its place."""
     arrived = []
