@@ -69,7 +69,8 @@ def validate(config, driver=load_driver):
         result["subscriptions"].append(default)
     _check_subscribers(result)
     _check_brokers(result)
-    _number_points(result["devices"])
+    _check_points(result["devices"])
+    number_points(result["devices"])
     if any(item["encoding"] for item in result["subscriptions"] + result["subscribers"]):
         from .encoding import resolve
 
@@ -177,8 +178,7 @@ def _check_brokers(config):
                 raise refusal(path, item["broker"], one_of(known))
 
 
-def _number_points(devices):
-    """Give every point without an id the lowest free one, in the order of the configuration."""
+def _check_points(devices):
     taken = set()
     for i, device in enumerate(devices):
         _unique(device["points"], "devices[%d].points" % i, "name")
@@ -189,11 +189,16 @@ def _number_points(devices):
                 raise refusal(path, number, "an id used only once on the node")
             if number is not None:
                 taken.add(number)
+
+
+def number_points(devices):
+    """Give every point without an id the lowest free one, in the order of the configuration."""
+    points = [point for device in devices for point in device.get("points") or ()]
+    taken = {point.get("id") for point in points}
     free = 1
-    for device in devices:
-        for point in device["points"]:
-            if point["id"] is None:
-                while free in taken:
-                    free += 1
-                point["id"] = free
-                taken.add(free)
+    for point in points:
+        if point.get("id") is None:
+            while free in taken:
+                free += 1
+            point["id"] = free
+            taken.add(free)
