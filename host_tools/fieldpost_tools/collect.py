@@ -98,7 +98,7 @@ class Collector:
         self._stopping = False
         self.link = broker.Link(
             broker.parse_url(mqtt_url, password),
-            client_id or _client_id(store.path, nodes, subscriber, share),
+            client_id or _client_id(store.place, nodes, subscriber, share),
             _filters(nodes, subscriber, share),
             clean=share is not None,
             ca=ca,
@@ -247,9 +247,9 @@ def _filters(nodes, subscriber, share):
         yield from (f"fieldpost/{node}/{level}/#" for level in events.LEVELS)
 
 
-def _client_id(path, nodes, subscriber, share):
+def _client_id(place, nodes, subscriber, share):
     # 22 characters: every 3.1.1 broker accepts up to 23.
-    own = [socket.gethostname(), str(path.absolute()), subscriber, *sorted(nodes)]
+    own = [socket.gethostname(), place, subscriber, *sorted(nodes)]
     if share is not None:
         own += [share, str(os.getpid()), os.urandom(4).hex()]
     return "fieldpost-" + hashlib.sha256("\0".join(own).encode()).hexdigest()[:12]

@@ -24,8 +24,11 @@ SCHEMA = (
 _READ = "SELECT next_seq, boot FROM streams WHERE node = ? AND stream = ?"
 _KNOWN = "SELECT 1 FROM streams WHERE node = ? AND subscription = ? LIMIT 1"
 _SAVE = """INSERT INTO streams VALUES(?, ?, ?, ?, ?, ?) ON CONFLICT(node, stream) DO UPDATE SET
-    boot = coalesce(excluded.boot, boot), next_seq = max(next_seq, excluded.next_seq),
-    dropped_before = max(dropped_before, excluded.dropped_before)"""
+    boot = coalesce(excluded.boot, streams.boot),
+    next_seq = CASE WHEN excluded.next_seq > streams.next_seq
+        THEN excluded.next_seq ELSE streams.next_seq END,
+    dropped_before = CASE WHEN excluded.dropped_before > streams.dropped_before
+        THEN excluded.dropped_before ELSE streams.dropped_before END"""
 _BELOW = """SELECT from_seq, to_seq, explained, seen_ms FROM gaps
     WHERE node = ? AND stream = ? AND from_seq < ? ORDER BY from_seq DESC"""
 

@@ -14,7 +14,6 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
-from fieldpost_tools import store as stores
 from fieldpost_tools.arrivals import Position
 from fieldpost_tools.errors import InputError
 
@@ -25,7 +24,7 @@ _TIME = (
     "ISO 8601 (2026-11-21T08:30:00Z; UTC if it says nothing else), Unix ms,"
     " or time ago as -15m (ms s m h d w)"
 )
-_COLUMNS = """n.name, r.point, p.device, p.name, p.unit, r.ts_ms, r.kind, r.value, r.text,
+_COLUMNS = """n.name, r.point, p.device, p.name, p.unit, r.ts_ms, r.kind, {value}, r.text,
     r.stream, r.seq"""
 _NAMES = """JOIN nodes n ON n.id = r.node
     LEFT JOIN points p ON p.node = r.node AND p.id = r.point"""
@@ -126,8 +125,8 @@ def records(store, selection=EVERYTHING):
     does not know.
     """
     where, parameters = _where(store, selection)
-    sql = f"{_SELECT} {where} ORDER BY r.node, r.stream, r.seq"
-    return map(_row, store.read(sql, parameters))
+    sql = f"{_select(store)} {where} ORDER BY r.node, r.stream, r.seq"
+    return (_row(store, row) for row in store.stream(sql, parameters))
 
 
 def after(store, position, limit=1000):
@@ -136,9 +135,8 @@ def after(store, position, limit=1000):
     The position of a pair is the one behind its row: where to go on.
     """
     parameters = (*position, position.run, limit)
-    return [
-        (_row(row), Position(run, row[-1] + 1)) for run, *row in store.read(_AFTER, parameters)
-    ]
+    rows = store.read(_AFTER.format(value=store.VALUE), parameters)
+    return [(_row(store, row), Position(run, row[-1] + 1)) for run, *row in rows]
 
 
 class Range:
@@ -164,8 +162,8 @@ class Range:
             node = next(self._store.read("SELECT id FROM nodes WHERE name = ?", place[:1]))[0]
             where = f"{where} AND (r.node, r.stream, r.seq) > (?, ?, ?)"
             parameters = (*parameters, node, *place[1:])
-        sql = f"{_SELECT} {where} ORDER BY r.node, r.stream, r.seq LIMIT ?"
-        return [_row(row) for row in self._store.read(sql, (*parameters, limit))]
+        sql = f"{_select(self._store)} {where} ORDER BY r.node, r.stream, r.seq LIMIT ?"
+        return [_row(self._store, row) for row in self._store.read(sql, (*parameters, limit))]
 
 
 def newest(store, selection=EVERYTHING, limit=100):
@@ -175,9 +173,9 @@ def newest(store, selection=EVERYTHING, limit=100):
     """
     where, parameters = _between(selection)
     order = "ORDER BY r.ts_ms DESC, r.stream DESC, r.seq DESC"
-    sql = f"{_SELECT} WHERE r.node = ? AND r.point = ? {where} {order} LIMIT ?"
+    sql = f"{_select(store)} WHERE r.node = ? AND r.point = ? {where} {order} LIMIT ?"
     rows = (
-        _row(row)
+        _row(store, row)
         for pair in _series(store, selection)
         for row in store.read(sql, (*pair, *parameters, limit))
     )
@@ -189,9 +187,13 @@ def _age(row):
     return row.ts_ms is not None, row.ts_ms or 0, row.stream, row.seq
 
 
-def _row(row):
+def _select(store):
+    return _SELECT.format(value=store.VALUE)
+
+
+def _row(store, row):
     node, point, device, name, unit, ts_ms, kind, value, text, stream, seq = row
-    value = stores.decode_value(kind, value)
+    value = store.decode(kind, value)
     named = (device, name, unit) if name is not None else ("", str(point), "")
     return Row(node, *named, ts_ms, value, text, stream, seq)
 

@@ -139,8 +139,13 @@ class Store:
     One thread at a time.
     """
 
+    #: The expression that ``decode`` takes as a record's value; ``r`` is the table.
+    VALUE = "r.value"
+
     def __init__(self, path, create=False):
         self.path = Path(path)
+        #: Where it is, as text: the same for every process that opens it.
+        self.place = str(self.path.absolute())
         self._ids = {}
         with self._errors():
             self._db = self._connect(create)
@@ -180,8 +185,7 @@ class Store:
             arrivals.enter(self._db, runs)
             self._book.book(_runs(keyed), now_ms)
             self._write_points(points)
-            for state in states:
-                self._db.execute(_SET_STATE, (state.text, now_ms, self._node_id(state.node)))
+            self._write_states(states, now_ms)
             seen = [(self._node_id(event.node), now_ms, event) for event in happened]
             fresh = events.insert(self._db, seen)
         return Written(new, count - new, conflicts, fresh)
@@ -191,10 +195,18 @@ class Store:
         with self._errors():
             yield from self._db.execute(sql, parameters)
 
+    #: The same for results that may be large.
+    stream = read
+
+    @staticmethod
+    def decode(kind, stored):
+        """The value of a record, from its kind and ``VALUE``; JSON as the parsed object."""
+        return decode_value(kind, stored)
+
     def totals(self):
         """``Totals`` in a time that grows with streams and gaps, not with records."""
-        nodes, streams, numbers, dropped = next(self.read(_TOTALS))
-        holes = {row[0]: row[1:] for row in self.read(_HOLES)}
+        nodes, streams, numbers, dropped = map(int, next(self.read(_TOTALS)))
+        holes = {row[0]: (row[1], int(row[2])) for row in self.read(_HOLES)}
         missing_gaps, missing = holes.get(None, (0, 0))
         absent = sum(records for _, records in holes.values())
         dropped += holes.get("dropped", (0, 0))[1]
@@ -298,10 +310,14 @@ class Store:
         return row is not None and row[0] != chunk.records[0][1]
 
     def _insert(self, keyed):
-        rows = (
-            row for node, flush in keyed for chunk in flush.chunks for row in _rows(node, chunk)
+        found = (
+            row for node, flush in keyed for chunk in flush.chunks for row in rows(node, chunk)
         )
-        return self._db.executemany(_INSERT, rows).rowcount
+        return self._db.executemany(_INSERT, found).rowcount
+
+    def _write_states(self, states, now_ms):
+        for state in states:
+            self._db.execute(_SET_STATE, (state.text, now_ms, self._node_id(state.node)))
 
     def _write_points(self, points):
         for group in points:
@@ -313,7 +329,8 @@ class Store:
             self._db.executemany(_UPSERT_POINT, rows)
 
 
-def _rows(node, chunk):
+def rows(node, chunk):
+    """The columns of table ``records`` for each record of a chunk."""
     stream, dated = chunk.stream, chunk.dated
     for seq, (ms, point, value, text) in enumerate(chunk.records, chunk.seq):
         kind, stored = encode_value(value)

@@ -292,4 +292,4 @@ def test_the_client_id_is_stable_for_a_store_and_its_own_in_a_share_group(tmp_pa
 
 
 def _id(store, nodes=("+",), subscriber="collector", share=None):
-    return collect._client_id(store.path, nodes, subscriber, share)
+    return collect._client_id(store.place, nodes, subscriber, share)

@@ -21,7 +21,15 @@ PASSWORD = "FIELDPOST_MQTT_PASSWORD"
     metavar="URL",
     help=f"mqtt[s]://[user[:password]@]host[:port]; the password also by {PASSWORD}.",
 )
-@click.option("--db", default="fieldpost.db", show_default=True, help="SQLite file, made if new.")
+@click.option(
+    "--store",
+    "--db",
+    "db",
+    default="fieldpost.db",
+    show_default=True,
+    metavar="FILE|URL",
+    help="SQLite file or postgresql://…, made if new.",
+)
 @click.option("--node", "nodes", multiple=True, help="Only this node; repeatable.")
 @click.option("--subscriber", default="collector", show_default=True, help="Our name at the node.")
 @click.option("--share", metavar="GROUP", help="Share the work with collectors of this group.")
@@ -44,13 +52,16 @@ PASSWORD = "FIELDPOST_MQTT_PASSWORD"
 def command(url, db, nodes, subscriber, share, ca, for_s, idle_s, as_json):
     """Store what nodes send in a database, and acknowledge it once it is committed.
 
+    Several collectors of one share group write into one PostgreSQL (its password also by
+    PGPASSWORD).
+
     Ctrl-C or SIGTERM ends it after committing what arrived.
     """
     from fieldpost_tools.collect import Collector
-    from fieldpost_tools.store import Store
+    from fieldpost_tools.stores import open_store
 
     password = os.environ.get(PASSWORD)
-    with Store(db, create=True) as store:
+    with open_store(db, create=True) as store:
         collector = Collector(url, store, nodes or ("+",), subscriber, share, None, ca, password)
         with _screen(as_json) as show, collector:
             run = _Run(collector, store, for_s, idle_s)

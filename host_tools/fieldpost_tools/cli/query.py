@@ -30,9 +30,9 @@ def command(db, selection, limit, form):
     NaN and infinities stand in it as strings.
     """
     from fieldpost_tools import query
-    from fieldpost_tools.store import Store
+    from fieldpost_tools.stores import open_store
 
-    with Store(db) as store:
+    with open_store(db) as store:
         if limit:
             rows = query.newest(store, selection, limit)
         else:

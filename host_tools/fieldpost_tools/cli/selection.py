@@ -6,7 +6,15 @@ import time
 import click
 
 _OPTIONS = (
-    click.option("--db", default="fieldpost.db", show_default=True, help="The collector's file."),
+    click.option(
+        "--store",
+        "--db",
+        "db",
+        default="fieldpost.db",
+        show_default=True,
+        metavar="FILE|URL",
+        help="The collector's file or postgresql://….",
+    ),
     click.option("--node", "nodes", multiple=True, help="Only this node; repeatable."),
     click.option(
         "--point", "points", multiple=True, help="device/name, or a pattern; repeatable."

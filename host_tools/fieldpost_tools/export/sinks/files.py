@@ -15,7 +15,6 @@ from pathlib import Path
 
 from fieldpost_tools.export.connector import Connector, Unavailable
 
-
 _NO_FILE = {"number": 0, "bytes": 0, "day": ""}
 
 
