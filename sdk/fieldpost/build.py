@@ -5,6 +5,7 @@ which would cost more memory than the parts made from it; the plan's digests rem
 """
 
 import json
+import os
 
 from .compat import const, unload
 
@@ -31,6 +32,19 @@ def build(node, head, devices):
         add_device(node, row)
         watch_points(node, watch, rules)
     node.digests = head["digests"]
+
+
+def configure_alarms(node, made):
+    """Have the alarms and faults of a plan from now on; returns the ids of those that changed."""
+    path = node.folder + "/alarms"
+    if node.alarms is None:
+        # What a former configuration raised is still to be cleared.
+        if "alarms.engine" not in made.modules and not _exists(path):
+            return []
+        from .alarms.engine import Alarms
+
+        node.alarms = Alarms(node.bus, node.clock, path, lambda: node.number("alarm"))
+    return node.alarms.configure(made.alarms(), node.points)
 
 
 def add_subscription(node, row):
@@ -102,6 +116,14 @@ def _add_subscribers(node, rows):
     for row in rows:
         attach.add(node, row)
     unload("fieldpost.attach")
+
+
+def _exists(path):
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def link_config(node, row):

@@ -75,6 +75,9 @@ def validate(config, driver=load_driver):
         from .encoding import resolve
 
         resolve(result)
+    if result["alarms"] or result["faults"]:
+        # Like the drivers, a part that a node may be without.
+        __import__("fieldpost.alarms.check", None, None, ("check",)).check(result)
     rtc = [i for i, item in enumerate(result["subscriptions"]) if item["store"]["rtc"]]
     if len(rtc) > 1:
         raise ConfigError("subscriptions[%d].store.rtc" % rtc[1], True, "one subscription only")

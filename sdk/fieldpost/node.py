@@ -71,7 +71,9 @@ class Node:
         self.subscriptions = {}
         self.publisher = None
         self._state_sent = None
+        self.alarms = None
         build.build(self, head, made.devices())
+        build.configure_alarms(self, made)
         self._numbers = None
         for kind, handler in (
             (LINK_UP, self._on_link_up),
@@ -96,6 +98,7 @@ class Node:
         for subscription in self.subscriptions.values():
             for subscriber in subscription.subscribers.values():
                 self.start_subscriber(subscriber)
+        self.start_alarms()
         self._start_ntp()
         self._start_watchdog()
         if console and self.settings["api"]["serial"]:
@@ -133,11 +136,16 @@ class Node:
 
     def new_stream(self):
         """A stream number that was never used before."""
+        return self.number("stream")
+
+    def number(self, name):
+        """The next number of a persisted counter; it was never given before."""
         if self._numbers:
-            return self._numbers.take("stream")
+            return self._numbers.take(name)
         from .counters import Counters
 
-        return Counters(self.folder).take("stream")
+        unload("fieldpost.counters")
+        return Counters(self.folder).take(name)
 
     # -- parts coming and going
 
@@ -155,6 +163,11 @@ class Node:
         """Start the task of a subscriber."""
         name = "subscriber:%s:%s" % (subscriber.subscription.id, subscriber.name)
         self.supervisor.start(name, _plain(subscriber.run))
+
+    def start_alarms(self):
+        """Start the alarms' task, if there are any and it does not run."""
+        if self.alarms and "alarms" not in self.supervisor.tasks:
+            self.supervisor.start("alarms", self.alarms.run, 7200000)
 
     def _start_ntp(self):
         clock = self.settings["clock"]

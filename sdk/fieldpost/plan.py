@@ -3,8 +3,8 @@
 Validating takes several times the memory of what results, so it is done once for each
 configuration, here or already on the host, and its result is kept beside the node's state. The
 file ``config.plan`` has a line that says what it was made from (version of the SDK, CRC of the
-configuration) and which modules it needs, one for the node and one for each device, each JSON
-behind its CRC. After an empty line there is what only those ask for who look at a configuration,
+configuration) and which modules it needs, one for the node and one for each device and each alarm,
+each JSON behind its CRC. After an empty line there is what only those ask for who look at a configuration,
 in lines of the same kind (see ``texts.py``), and in the end where that begins.
 """
 
@@ -19,6 +19,8 @@ _FILE = "/config.plan"
 #: The plan of a configuration that is being applied.
 NEXT = "/config.next"
 _READ_BYTES = 512
+#: Where the JSON of a line begins.
+_BODY = 9
 #: Keys of a subscription that shape its log, which outlives a change of configuration.
 _SHAPE_KEYS = ("ring_bytes", "frame_bytes", "overflow", "max_age")
 #: Keys of a device or point that nothing depends on.
@@ -44,12 +46,14 @@ class Plan:
     ``devices()`` yields ``(row, watch)`` one at a time; ``watch`` is
     ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
     ``[id, name, unit, own]``; ``own`` holds the driver's keys that differ from ``shared``.
+    ``alarms()`` yields alarms and faults, see ``alarms.check.rows``.
 
     ``texts`` are the rows of ``texts.py``. ``path`` is its file, None while it is in memory.
     """
 
-    def __init__(self, modules, head=None, devices=None, texts=(), path=None):
+    def __init__(self, modules, head=None, devices=None, texts=(), alarms=(), path=None):
         self.modules = modules
+        self._alarms = alarms
         self._head = head
         self._devices = devices
         self.texts = texts
@@ -65,8 +69,16 @@ class Plan:
 
     def devices(self):
         """Yield the devices; those of a file are read one by one. ValueError if it is damaged."""
+        return self._rows("[", self._devices)
+
+    def alarms(self):
+        """Yield the alarms and faults in the same way."""
+        return self._rows("{", self._alarms)
+
+    def _rows(self, mark, rows):
+        """Yield ``rows``, or the lines of the file whose JSON begins with ``mark``."""
         if self.path is None:
-            yield from self._devices
+            yield from rows
             return
         with open(self.path) as file:
             file.readline()
@@ -74,8 +86,9 @@ class Plan:
             for line in file:
                 if line == "\n":
                     break
-                yield _unseal(line)
-                tidy()
+                if line[_BODY] == mark or line[_BODY] not in "[{":
+                    yield _unseal(line)
+                    tidy()
 
     def adopt(self, folder):
         """Make a plan that was loaded as ``NEXT`` the one of the next boot. Raises OSError."""
@@ -134,9 +147,18 @@ def _make(config):
     head["digests"] = json.dumps(_digests(config))
     devices = _watches(config)
     _check_drivers(config)
+    alarms = _alarms(config)
     for name in ("config", "rows", "schema", "topics"):
         unload("fieldpost." + name)
-    return Plan(_modules(config), head, devices, texts)
+    return Plan(_modules(config), head, devices, texts, alarms)
+
+
+def _alarms(config):
+    if not (config["alarms"] or config["faults"]):
+        return ()
+    check = __import__("fieldpost.alarms.check", None, None, ("rows",))
+    unload("fieldpost.alarms.check")
+    return list(check.rows(config))
 
 
 def _texts(config):
@@ -188,6 +210,8 @@ def _modules(config):
         names.add("outlet_json")
     if any(config["publish"].values()):
         names.add("publisher")
+    if config["alarms"] or config["faults"]:
+        names.add("alarms.engine")
     return sorted(names)
 
 
@@ -270,6 +294,8 @@ def _save(path, plan, made):
         for device in plan.devices():
             end += _put(file, device)
             tidy()
+        for alarm in plan.alarms():
+            end += _put(file, alarm)
         file.write(b"\n")
         for row in plan.texts:
             _put(file, row)

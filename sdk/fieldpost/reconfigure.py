@@ -20,7 +20,7 @@ async def apply(node, config):
 
     Returns the names of what was changed: ``mqtt:main`` (``mqtt:main reconnect`` where it
     reconnects), ``device:ahu-1``, ``subscription:default``, ``subscriber:default:collector``,
-    ``publish`` ... Raises ConfigError as well for what only a restart can change: the node's name,
+    ``alarm:hot``, ``publish`` ... Raises ConfigError as well for what only a restart can change: the node's name,
     the shape of a log.
     """
     made = plan.load(config, node.folder, plan.NEXT)
@@ -42,6 +42,8 @@ async def apply(node, config):
     if changes["publish"]:
         build.configure_publisher(node, head["publish"])
         done.append("publish")
+    done += ["alarm:" + id for id in build.configure_alarms(node, made)]
+    node.start_alarms()
     for kind in ("device", "subscription", "subscriber"):
         done += [kind + ":" + key for key in changes[kind]]
     node.settings = head["settings"]
