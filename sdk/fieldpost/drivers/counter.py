@@ -40,7 +40,6 @@ from ..errors import DriverError
 from ..events import ERROR
 from .base import Driver
 from .board import part, pin
-from .contact import Contact, make_flag, watch
 
 _UNITS = const(8)
 #: Pulses an interrupt counts before it starts again: a small integer, which takes no memory.
@@ -224,6 +223,8 @@ class _Contacts:
     """Debounced levels count."""
 
     def __init__(self, config):
+        from .contact import Contact, make_flag, watch
+
         flag = make_flag()
         self._count = 0
         self._contact = Contact(config, config["edge"] == "falling", flag, self._change)
