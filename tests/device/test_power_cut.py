@@ -23,7 +23,9 @@ HEAP = "4m"
 BLOCKS = 20
 ROOT = "/flash"
 # A volume of so few blocks is full with half a dozen segments.
-STORE = {"durable": True, "maxLatency": 3000, "segment": 768, "reserve": 2 * Flash.BLOCK}
+VOLUME = {"segment": 768, "reserve": 2 * Flash.BLOCK}
+DURABLE = dict(VOLUME, durable=True, maxLatency=3000)
+SPILLING = dict(VOLUME, onEntries=30)
 NAMES = ("fast", "slow")
 #: Seconds of each of the two boots; ``make soak`` has more.
 ROUNDS = int(os.getenv("FIELDPOST_POWER_ROUNDS") or 24)
@@ -37,12 +39,12 @@ def pick(limit):
 class Node:
     """As much of a node as a log needs. It boots when it is made."""
 
-    def __init__(self):
+    def __init__(self, store):
         numbers = Counters(ROOT)
         self.boot = numbers.take("boot")
         self.clock, self.ticks = still_clock(1000)
         shape = (4 * 160, self.clock, lambda: numbers.take("stream"), self.boot, 160)
-        self.log = Log(ROOT + "/logs/default", options(**STORE), *shape)
+        self.log = Log(ROOT + "/logs/default", options(**store), *shape)
         self.cursors = [Cursor(self.log, name) for name in NAMES]
         assert not numbers.degraded
 
@@ -55,7 +57,8 @@ class Node:
 class Life:
     """What happens to a node until the power goes for good, and what was claimed meanwhile."""
 
-    def __init__(self):
+    def __init__(self, store):
+        self.store = store
         self.flash = Flash(BLOCKS)
         self.flash.format()
         self.image = bytearray(self.flash.data)
@@ -88,7 +91,7 @@ class Life:
     def _boot(self):
         stored = self.node.log.stored if self.node else 0
         self.node = None
-        self.node = Node()
+        self.node = Node(self.store)
         log = self.node.log
         # What was not stored is gone; its indexes may be used again.
         self.records = self.records[: min(stored, log.next)]
@@ -132,19 +135,19 @@ class Life:
         self.claims.append(self._claim())
 
 
-def check(image, claim, offsets):
+def check(image, claim, life):
     """Boot from a flash as the cut left it: what was claimed has to hold."""
     records, stored, oldest, acked, saved, dated, boot, stream = claim
     flash = Flash(BLOCKS, image)
     flash.mount()
     try:
-        node = Node()
+        node = Node(life.store)
         log = node.log
         assert node.boot > boot and log.stream > stream, "a number is used twice"
         for number in range(len(NAMES)):
             start = log.start(NAMES[number])
             assert start >= min(saved[number], acked[number]), "confirmed long ago"
-            found = delivered(log, start, records, offsets, dated)
+            found = delivered(log, start, records, life.offsets, dated)
             needed = range(max(acked[number], oldest, start), stored)
             for index in needed:
                 # One that only the other reader got before a restart was never stored.
@@ -185,6 +188,7 @@ def delivered(log, start, records, offsets, dated):
 
 def go_on(node):
     """It records and stores as ever, and the next boot finds that."""
+    node.log.options.update(DURABLE)
     first, stream = node.log.next, node.log.stream
     for number in range(40):
         node.log.append(1, number)
@@ -193,7 +197,7 @@ def go_on(node):
     for _ in range(5):
         node.tend()
     assert node.log.stored == first + 40
-    again = Node()
+    again = Node(DURABLE)
     assert (again.log.next, again.log.flash["errors"]) == (first + 40, 0)
     assert again.boot > node.boot and again.log.stream > stream
     reader = again.log.reader(first)
@@ -216,28 +220,41 @@ def cut_everywhere(life):
         if number == len(life.journal):
             break
         kind, address, data = life.journal[number]
-        check(bytearray(image), claim, life.offsets)
+        check(bytearray(image), claim, life)
         before += 1
         between += erased and kind == PROGRAM
         erased = kind == ERASE
         torn = bytearray(image)
         apply(torn, kind, address, data, torn=True)
-        check(torn, claim, life.offsets)
+        check(torn, claim, life)
         amid += 1
         apply(image, kind, address, data)
         gc.collect()
-    check(image, life.claims[-1], life.offsets)
+    check(image, life.claims[-1], life)
     return before + 1, amid, between
 
 
-def test_cut_at_every_operation():
-    random.seed(11)
-    life = Life()
+def cut_a_life(store, seed):
+    """Live, and check every cut of that life; returns the node as it was in the end."""
+    random.seed(seed)
+    life = Life(store)
     life.live(2, ROUNDS)
-    print("dropped", life.node.log.dropped, life.node.log.flash)
-    assert life.offsets and life.node.log.dropped["flash_full"]
+    log = life.node.log
+    print("dropped", log.dropped, log.flash)
+    assert life.offsets and log.flash["deleted"]
     before, amid, between = cut_everywhere(life)
     print(
         "power cut at %d points: %d before an operation, %d of them between erase and program,"
         " %d in the middle of one" % (before + amid, before, between, amid)
     )
+    return log
+
+
+def test_cut_at_every_operation_of_a_durable_log():
+    log = cut_a_life(DURABLE, 11)
+    assert log.dropped["flash_full"]
+
+
+def test_cut_at_every_operation_of_a_log_that_spills():
+    log = cut_a_life(SPILLING, 11)
+    assert log.dropped["flash_full"]
