@@ -193,16 +193,18 @@ class Aggregate:
     ``fill`` says what of a bucket without a value between two with: ``none`` leaves it out,
     ``last`` repeats the value before, ``linear`` has the value of the line between its neighbours
     at the row's ``ts``, ``boundaries`` those where the bucket begins and ends. The values just
-    outside of the range count for that; ``last`` goes on to ``end``. ``align`` puts ``ts`` to the
-    bucket's start (``left``) or middle (``center``). Values null, NaN and infinite are left out.
+    outside of the range count for that; ``last`` goes on to ``end``, but not past ``now``.
+    ``align`` puts ``ts`` to the bucket's start (``left``) or middle (``center``). Values null, NaN
+    and infinite are left out.
     """
 
-    def __init__(self, interval, start, end, fill="none", align="left"):
+    def __init__(self, interval, start, end, fill="none", align="left", now=None):
         self.interval = interval
         self.start = start
         self.end = end
         self.fill = fill
         self.center = align == "center"
+        self.now = end if now is None else now
 
     def rows(self, records):
         """Generate the rows: by time for each point, those of a bucket once it is complete."""
@@ -266,7 +268,7 @@ class _Series:
         """Yield what rows remain at the end of the records."""
         yield from self._close()
         if self._query.fill == "last":
-            yield from self._gap(self._query.end, None, None)
+            yield from self._gap(min(self._query.end, self._query.now), None, None)
 
     def _close(self):
         bucket = self.bucket

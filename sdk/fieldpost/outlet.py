@@ -40,13 +40,13 @@ class Outlet:
         else:
             from .outlet_json import encode
         length = encode(self, subscriber, flush, reader, max_records, max_bytes or len(self.buf))
-        return self._publish(subscriber, memoryview(self.buf)[:length], done)
+        return self.publish("/flush/" + subscriber.name, memoryview(self.buf)[:length], done)
 
     def tell(self, subscriber, reason):
         """Report a subscriber's end to its reader."""
         from .outlet_json import ending
 
-        self._publish(subscriber, ending(subscriber, reason), None)
+        self.publish("/flush/" + subscriber.name, ending(subscriber, reason))
 
     def put(self, pos, data):
         """Write ``data`` into the buffer at ``pos``; returns the position behind it."""
@@ -62,9 +62,10 @@ class Outlet:
                 return link
         return None
 
-    def _publish(self, subscriber, payload, done):
+    def publish(self, leaf, payload, done=None):
+        """Publish below the control topic, QoS 1; False where no link takes it."""
         link = self._link()
-        topic = self._prefix + "/flush/" + subscriber.name
+        topic = self._prefix + leaf
         return link is not None and link.publish(topic, payload, qos=1, keep=False, done=done)
 
 
