@@ -29,6 +29,9 @@ class Settings:
     def __getitem__(self, key):
         return self._own[key] if key in self._own else self._shared[key]
 
+    def __iter__(self):
+        return iter(self._shared)
+
 
 class Point:
     """One data point of one device.

@@ -48,7 +48,8 @@ class Publisher:
         self.links = links
         self.published = 0
         self.dropped = 0
-        self._patterns = {}
+        #: ``{kind: [(Template, prefixes, pattern), ...]}`` of the kinds that have any.
+        self.patterns = {}
         self._handles = []
 
     def configure(self, config):
@@ -56,11 +57,11 @@ class Publisher:
         for handle in self._handles:
             self.bus.unsubscribe(handle)
         self._handles = []
-        self._patterns = {}
+        self.patterns = {}
         for name, kinds in _KINDS.items():
             patterns = config[name]
             if patterns:
-                self._patterns[name] = [
+                self.patterns[name] = [
                     (Template(pattern["topic"]), prefixes(pattern["nodes"]), pattern)
                     for pattern in patterns
                 ]
@@ -96,7 +97,7 @@ class Publisher:
 
     def _publish(self, name, key, names, payload):
         names["node"] = self.node
-        for template, nodes, pattern in self._patterns[name]:
+        for template, nodes, pattern in self.patterns[name]:
             if not selected(key, nodes):
                 continue
             topic = template.render(names)

@@ -46,10 +46,10 @@ async def change(node, edit):
     return result
 
 
-def find(items, key, value):
+def find(items, key, value, default=None):
     """The dict of a list in which ``key`` is ``value``. Raises ApiError("invalid value")."""
     for item in items or ():
-        if item.get(key) == value:
+        if (item.get(key) or default) == value:
             return item
     raise ApiError("invalid value")
 
