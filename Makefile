@@ -57,6 +57,7 @@ servers:
 	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null || \
 		$(call apt,mosquitto mosquitto-clients) || $(call need,mosquitto)
 	@PATH="$$PATH:/usr/sbin"; command -v influxd >/dev/null || $(call apt,influxdb) || $(call need,influxdb)
+	@command -v chromium >/dev/null || $(call apt,chromium) || $(call need,chromium)
 
 $(PY):
 	@[ -n "$(PYTHON)" ] || { echo "make: no Python 3.10 to 3.14 found; set PYTHON=" >&2; exit 1; }
