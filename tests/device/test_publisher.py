@@ -75,14 +75,11 @@ def test_values():
 
 
 def test_values_of_every_type():
-    nan = float("nan")
     for value, kind, sent in (
         (True, "bool", True),
         (0, "integer", 0),
         ((1 << 64) - 1, "integer", (1 << 64) - 1),
         (1.5, "float", 1.5),
-        (nan, "float", None),
-        (float("inf"), "float", None),
         ('a "b"', "string", 'a "b"'),
         ([1, "x"], "json", [1, "x"]),
         ({"a": None}, "json", {"a": None}),
