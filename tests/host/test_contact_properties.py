@@ -29,17 +29,24 @@ def bench(debounce):
 
 
 def lasting(steps, debounce):
-    """The changes of a line that starts low: levels that lasted, ``steps`` being (level, ms)."""
+    """``(ms, level)`` of the changes that lasted long enough, and when they had, on a line that
+    starts low; ``steps`` are (level, ms)."""
     told = []
-    now = level = False
-    lasted = 0
+    active = level = False
+    since = now = 0
     for new, ms in steps:
-        lasted = ms if new != level else lasted + ms
-        level = new
-        if lasted >= debounce and level != now:
-            now = level
-            told.append(now)
+        if new != level:
+            since = now
+            level = new
+        now += ms
+        if level != active and now - since >= debounce:
+            active = level
+            told.append((since + debounce, active))
     return told
+
+
+def changes(steps, debounce):
+    return [level for _, level in lasting(steps, debounce)]
 
 
 levels = st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=60)
@@ -62,28 +69,29 @@ def test_every_level_that_lasted_is_told_once(steps, debounce, data):
                 one.settle()
                 edges = 0
         one.settle()
-        assert told == lasting(steps, debounce)
+        assert told == changes(steps, debounce)
         assert one.missed == 0
 
 
 @given(levels, st.integers(1, 50))
 def test_it_asks_for_its_turn_in_time(steps, debounce):
-    """A task that only comes when it is asked for tells the same, each at its moment."""
+    """A task that only comes after edges and when it is asked for tells levels at their moment."""
     with bench(debounce) as (one, time, told):
+        moments = []
+        now = 0
         for new, ms in steps:
             fake_machine.drive(4, new)
-            left = ms
+            end = now + ms
             while True:
-                before = len(told)
                 wait = one.settle()
-                assert wait > 0 or len(told) > before
-                if wait > left:
+                moments += [(now, level) for level in told[len(moments) :]]
+                if now + wait > end:
                     break
                 time.advance(wait)
-                left -= wait
-            time.advance(left)
-        one.settle()
-        assert told == lasting(steps, debounce)
+                now += wait
+            time.advance(end - now)
+            now = end
+        assert moments == lasting(steps, debounce)
 
 
 @given(levels, st.sets(st.integers(0, 59)), st.integers(0, 50))
