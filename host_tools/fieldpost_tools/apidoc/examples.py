@@ -9,7 +9,7 @@ from fieldpost.node import Node
 
 NODE = {
     "node": "gw-1",
-    "mqtt": [{"name": "main", "host": "127.0.0.1", "port": 1, "user": "gw-1", "password": "…"}],
+    "mqtt": [{"host": "127.0.0.1", "port": 1, "password": "…", "backoff_min_ms": 60000}],
     "devices": [
         {
             "id": "tank",
@@ -17,7 +17,7 @@ NODE = {
             "interval": 500,
             "points": [
                 {"id": 1, "name": "level", "unit": "%", "value": 52.5, "log": "500"},
-                {"id": 2, "name": "pump", "value": False, "log": "on_update"},
+                {"id": 2, "name": "pump", "value": False, "log": "on_update", "writable": True},
             ],
         }
     ],
@@ -27,10 +27,87 @@ NODE = {
 SETTLE_S = 1.2
 
 #: ``(method, arguments)`` in the order in which they are called: later ones see what earlier did.
-CALLS = []
+CALLS = (
+    ("gateways.getGateways", {"filter": {"driver": ["virtual"]}}),
+    ("gateways.getGateway", {"gateway": "tank"}),
+    ("gateways.getAddresses", {"filter": {"gateway.driver": ["virtual"], "name": "level"}}),
+    ("gateways.getAddressesByGateway", {"gateway": "tank", "filter": {"log": "on_update"}}),
+    ("gateways.getAddress", {"address": "tank/level"}),
+    ("gateways.getAddress", {"address": 99}),
+    ("gateways.getLastValue", {"address": [1, {"gateway": "tank", "name": "pump"}]}),
+    ("gateways.readValue", {"address": "tank\u00aclevel"}),
+    ("gateways.writeValue", {"address": "pump", "value": True}),
+    ("gateways.writeValue", {"address": "tank/level", "value": 50}),
+    ("system.getAudit", {}),
+    ("system.getConfig", {}),
+    ("gateways.insertGateway", {"gateway": {"id": "hall", "driver": "virtual"}}),
+    ("gateways.updateGateway", {"gateway": "hall", "changes": {"json": {"interval": 5000}}}),
+    (
+        "gateways.insertAddress",
+        {"address": {"gateway_id": "hall", "name": "light", "json": {"unit": "lx", "value": 300}}},
+    ),
+    ("gateways.updateAddress", {"address": "hall/light", "changes": {"log": "on_cov 10"}}),
+    ("gateways.stopGateway", {"gateway": "hall"}),
+    ("gateways.startGateway", {"gateway": "hall"}),
+    ("gateways.deleteAddress", {"address": "hall/light"}),
+    ("gateways.deleteGateway", {"gateway": "hall"}),
+    (
+        "loggers.insertSubscription",
+        {"subscription": {"id": "plant/fast", "acquisition": "1000", "addresses": ["tank/level"]}},
+    ),
+    (
+        "loggers.updateSubscription",
+        {"subscription": {"id": "plant/fast", "flush": {"maxDelay": 5000}}},
+    ),
+    ("loggers.getSubscription", {"subscription": "plant/fast"}),
+    ("loggers.getSubscriptions", {"prefix": "plant/"}),
+    ("loggers.replaceSubscription", {"subscription": {"id": "plant/fast", "acquisition": "500"}}),
+    ("loggers.subscribe", {"subscription": "plant/", "subscriber": "scada", "lifetime": 600000}),
+    ("loggers.getSubscribers", {"subscription": "plant/"}),
+    ("loggers.flushSubscribe", {"subscription": "plant/", "subscriber": "scada"}),
+    ("loggers.ackSubscribe", {"subscription": "default", "subscriber": "collector", "flush": 7}),
+    ("loggers.pauseSubscribe", {"subscription": "plant/", "subscriber": "scada"}),
+    ("loggers.pauseSubscribe", {"subscription": "plant/", "subscriber": "scada"}),
+    ("loggers.resumeSubscribe", {"subscription": "plant/", "subscriber": "scada"}),
+    ("loggers.unsubscribe", {"subscription": "plant/", "subscriber": "scada"}),
+    ("loggers.deleteSubscription", {"subscription": "plant/fast"}),
+    ("loggers.query", {"address": "tank/level", "limit": 2}),
+    ("loggers.query", {"address": 1, "aggregate": "15m", "limit": 1}),
+    ("loggers.live", {"address": ["tank/level"], "lifetime": 1000}),
+    ("mqtt.getBrokers", {}),
+    ("mqtt.getStatus", {}),
+    ("mqtt.insertBroker", {"broker": {"name": "backup", "host": "127.0.0.1", "port": 2}}),
+    ("mqtt.updateBroker", {"broker": "backup", "changes": {"port": 3, "keepalive_s": 60}}),
+    ("mqtt.deleteBroker", {"broker": "backup"}),
+    ("mqtt.deleteBroker", {"broker": "backup"}),
+    ("mqtt.getPatterns", {"kind": "value"}),
+    ("mqtt.insertPattern", {"kind": "status", "pattern": {"topic": "site/{device_id}", "qos": 1}}),
+    ("mqtt.updatePattern", {"kind": "status", "index": 0, "changes": {"retain": True}}),
+    ("mqtt.deletePattern", {"kind": "status", "index": 0}),
+    ("system.getInfo", {}),
+    ("system.getState", {}),
+    ("system.getErrors", {}),
+    ("system.setTime", {"time": 1_790_000_100_000}),
+    ("system.setTime", {"time": 1_790_000_100}),
+    ("system.reboot", {}),
+)
 
-#: Values that are others every time, by key: what the page shows instead.
-CHANGING = {}
+_T0 = 1_790_000_100_000
+#: What the page shows for values that are others every time, by key; in the second object of an
+#: array times are 500 ms later, and so on.
+_DATES = ("ts", "start", "value_date", "status_date", "ts_ms", "unix_ms")
+_TIMES = {**dict.fromkeys(_DATES, _T0), "end": _T0 + 900_000, "mono": 61_500, "uptime_ms": 62_000}
+_OTHERS = {
+    **dict.fromkeys(("next", "kept", "acquired", "unacked"), 1730),
+    "value_count": 1730,
+    "remaining": 599_998,
+    "stream": 9,
+    "refused": 6,
+    "mqtt_main_refused": 6,
+    "board": "x86_64",
+    "free": 3_145_728,
+    "total": 4_194_304,
+}
 
 
 def executed():
@@ -72,12 +149,16 @@ async def _answer(dispatcher, request):
     return steady(json.loads(text))
 
 
-def steady(value, key=None):
+def steady(value, index=0):
     """The same value, with what changes from call to call as the page shows it."""
-    if key in CHANGING and value is not None:
-        return CHANGING[key]
-    if isinstance(value, dict):
-        return {name: steady(item, name) for name, item in value.items()}
     if isinstance(value, list):
-        return [steady(item) for item in value]
+        return [steady(item, index) for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: _shown(key, item, index) for key, item in value.items()}
     return value
+
+
+def _shown(key, value, index):
+    if value is not None and key in _TIMES:
+        return _TIMES[key] + 500 * index
+    return _OTHERS[key] if key in _OTHERS else steady(value)

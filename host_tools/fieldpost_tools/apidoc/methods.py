@@ -47,14 +47,19 @@ class Method:
         return f"{self.module}.{self.name}"
 
 
+def about(name):
+    """The docstring of a module of the package ``fieldpost.api``."""
+    return inspect.getdoc(importlib.import_module(f"fieldpost.api.{name}")) or ""
+
+
 def modules():
     """``{name: (docstring, [Method, ...])}`` of every module of the API, by name."""
     found = {}
     for info in pkgutil.iter_modules(fieldpost.api.__path__):
-        module = importlib.import_module(f"fieldpost.api.{info.name}")
-        if hasattr(module, "METHODS"):
-            made = [_method(info.name, name, *row) for name, row in module.METHODS.items()]
-            found[info.name] = (inspect.getdoc(module) or "", made)
+        table = getattr(importlib.import_module(f"fieldpost.api.{info.name}"), "METHODS", None)
+        if table:
+            made = [_method(info.name, name, *row) for name, row in table.items()]
+            found[info.name] = (about(info.name), made)
     return found
 
 
@@ -116,12 +121,11 @@ def _called(function, tree):
 
 
 def _imported(function, tree):
-    """Pairs of name and what the function itself imports under it."""
+    """Pairs of name and what of ours the function itself imports under it."""
+    package = function.__module__.rpartition(".")[0]
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            package = function.__module__.rpartition(".")[0]
-            module = "." * node.level + (node.module or "")
-            source = importlib.import_module(module, package)
+        if isinstance(node, ast.ImportFrom) and node.level:
+            source = importlib.import_module("." * node.level + (node.module or ""), package)
             for alias in node.names:
                 yield alias.asname or alias.name, _member(source, alias.name)
 
