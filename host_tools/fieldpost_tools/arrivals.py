@@ -16,8 +16,8 @@ SCHEMA = (
         SELECT node, stream, 0, next_seq FROM streams WHERE next_seq > 0 ORDER BY node, stream""",
 )
 
-_STORED = """SELECT seq FROM records WHERE node = ? AND stream = ? AND seq >= ? AND seq < ?
-    ORDER BY seq"""
+_HOLES = """SELECT from_seq, to_seq FROM gaps WHERE node = ? AND stream = ? AND to_seq >= ?
+    AND from_seq < ? ORDER BY from_seq"""
 _INSERT = "INSERT INTO arrivals(node, stream, first_seq, end_seq) VALUES(?, ?, ?, ?)"
 _LAST = "SELECT coalesce(max(position), 0) FROM arrivals"
 
@@ -37,7 +37,8 @@ START = Position()
 def new_runs(db, book, keyed):
     """``[node, stream, first, end]`` of what flushes hold and neither ``db`` nor one before has.
 
-    ``keyed`` are pairs of a node's key and a ``Flush``; to be asked before they are inserted.
+    ``keyed`` are pairs of a node's key and a ``Flush``; to be asked before they are entered into
+    the ``book``, which knows what was stored even where retention has removed it.
     """
     runs, last, ends = [], {}, {}
     for node, flush in keyed:
@@ -48,11 +49,21 @@ def new_runs(db, book, keyed):
             end = chunk.seq + len(chunk.records)
             spans = [(chunk.seq, end)]
             if chunk.seq < ends[key]:
-                spans = _absent(db, runs, key, chunk.seq, end)
+                spans = _absent(db, book, runs, key, chunk.seq, end)
             for span in spans:
                 _add(runs, last, key, *span)
             ends[key] = max(ends[key], end)
     return runs
+
+
+def chosen(runs, rows, count):
+    """Those of ``count`` rows (node, stream, seq, …) that are in ``runs``, nearly always all."""
+    if sum(end - first for *_, first, end in runs) == count:
+        return rows
+    numbers = {}
+    for node, stream, first, end in runs:
+        numbers.setdefault((node, stream), set()).update(range(first, end))
+    return (row for row in rows if row[2] in numbers.get(row[:2], ()))
 
 
 def enter(db, runs):
@@ -74,10 +85,11 @@ def _add(runs, last, key, first, end):
         runs.append(last[key])
 
 
-def _absent(db, runs, key, first, end):
+def _absent(db, book, runs, key, first, end):
     """Spans of ``first .. end - 1`` that are not there yet; flushes overlap rarely."""
-    missing = set(range(first, end))
-    missing.difference_update(seq for (seq,) in db.execute(_STORED, (*key, first, end)))
+    missing = set(range(max(first, book.stream(*key)[0]), end))
+    for low, high in db.execute(_HOLES, (*key, first, end)):
+        missing.update(range(max(low, first), min(high + 1, end)))
     for node, stream, low, high in runs:
         if (node, stream) == key:
             missing.difference_update(range(max(low, first), min(high, end)))

@@ -59,8 +59,20 @@ _SCHEMA_1 = (
         LEFT JOIN points p ON p.node = r.node AND p.id = r.point""",
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
+# Written and read by retention.py.
+_TIERS = (
+    """CREATE TABLE tiers(
+        size_ms INTEGER NOT NULL, node INTEGER NOT NULL, point INTEGER NOT NULL,
+        start_ms INTEGER NOT NULL, min REAL, max REAL, sum REAL, numbers INTEGER NOT NULL,
+        count INTEGER NOT NULL, last_ms INTEGER NOT NULL, last_kind INTEGER NOT NULL, last,
+        PRIMARY KEY(size_ms, node, point, start_ms)) WITHOUT ROWID""",
+    """CREATE VIEW tier_values AS SELECT n.name AS node, p.device, p.name AS point, p.unit,
+        t.size_ms, t.start_ms, t.min, t.max, t.sum / nullif(t.numbers, 0) AS avg, t.last, t.count
+        FROM tiers t JOIN nodes n ON n.id = t.node
+        LEFT JOIN points p ON p.node = t.node AND p.id = t.point""",
+)
 #: Statements that lead from schema version i to i + 1.
-MIGRATIONS = (_SCHEMA_1, (*arrivals.SCHEMA, *events.SCHEMA))
+MIGRATIONS = (_SCHEMA_1, (*arrivals.SCHEMA, *events.SCHEMA, *_TIERS))
 
 _INSERT = """INSERT INTO records VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT(node, stream, seq) DO NOTHING"""
@@ -181,7 +193,7 @@ class Store:
             keyed, conflicts = self._sorted(flushes)
             count = sum(len(chunk.records) for _, flush in keyed for chunk in flush.chunks)
             runs = arrivals.new_runs(self._db, self._book, keyed)
-            new = self._insert(keyed) if count else 0
+            new = self._insert(arrivals.chosen(runs, _rows(keyed), count)) if runs else 0
             arrivals.enter(self._db, runs)
             self._book.book(_runs(keyed), now_ms)
             self._write_points(points)
@@ -202,6 +214,12 @@ class Store:
     def decode(kind, stored):
         """The value of a record, from its kind and ``VALUE``; JSON as the parsed object."""
         return decode_value(kind, stored)
+
+    @contextmanager
+    def maintain(self):
+        """A transaction on the database itself, for ``retention``."""
+        with self._errors(), self._transaction():
+            yield self._db
 
     def totals(self):
         """``Totals`` in a time that grows with streams and gaps, not with records."""
@@ -309,10 +327,7 @@ class Store:
         row = self._db.execute(_POINT_OF, (node, chunk.stream, chunk.seq)).fetchone()
         return row is not None and row[0] != chunk.records[0][1]
 
-    def _insert(self, keyed):
-        found = (
-            row for node, flush in keyed for chunk in flush.chunks for row in rows(node, chunk)
-        )
+    def _insert(self, found):
         return self._db.executemany(_INSERT, found).rowcount
 
     def _write_states(self, states, now_ms):
@@ -329,8 +344,12 @@ class Store:
             self._db.executemany(_UPSERT_POINT, rows)
 
 
-def rows(node, chunk):
-    """The columns of table ``records`` for each record of a chunk."""
+def _rows(keyed):
+    """The columns of table ``records`` for each record."""
+    return (row for node, flush in keyed for chunk in flush.chunks for row in _chunk(node, chunk))
+
+
+def _chunk(node, chunk):
     stream, dated = chunk.stream, chunk.dated
     for seq, (ms, point, value, text) in enumerate(chunk.records, chunk.seq):
         kind, stored = encode_value(value)

@@ -91,6 +91,7 @@ class PostgresStore(sqlite.Store):
     Raises StoreError, InputError for a malformed URL; neither shows a password.
     """
 
+    maintain = None
     VALUE = "coalesce(r.value_text, r.value_int::text, r.value_float::text)"
     TIMEOUT_S = 20
 
@@ -183,14 +184,12 @@ class PostgresStore(sqlite.Store):
                 text = f"schema version {version} is newer than this program's {_VERSION}"
                 raise StoreError(f"store '{self.place}': {text}; upgrade fieldpost")
 
-    def _insert(self, keyed):
+    def _insert(self, found):
         self._db.execute(_STAGE)
         with self._connection.cursor() as cursor:
             with cursor.copy(_COPY) as copy:
-                for node, flush in keyed:
-                    for chunk in flush.chunks:
-                        for row in sqlite.rows(node, chunk):
-                            copy.write_row(_row(row))
+                for row in found:
+                    copy.write_row(_row(row))
             cursor.execute(_MOVE)
             return cursor.rowcount
 

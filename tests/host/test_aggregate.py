@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export_kit import T0, flush, make_store, values
@@ -20,6 +20,7 @@ from fieldpost_tools.query import EVERYTHING, Selection
 NUMBERS = st.lists(st.one_of(st.integers(-1000, 1000), st.booleans(), st.none()), max_size=40)
 
 
+@settings(max_examples=40)
 @given(NUMBERS, st.sampled_from(["1s", "3s", "10s", 7000]))
 def test_figures_are_those_of_a_plain_reckoning(tmp_path_factory, numbers, every):
     store = make_store(tmp_path_factory.mktemp("aggregate") / "a.db", values(*numbers))

@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldpost_tools import arrivals, query
@@ -23,6 +23,7 @@ FLUSHES = st.tuples(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(FLUSHES, max_size=5), max_size=8), st.integers(1, 7))
 def test_every_record_comes_once_in_any_order(tmp_path_factory, batches, limit):
     with Store(tmp_path_factory.mktemp("feed") / "a.db", create=True) as store:

@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "Write stored records elsewhere.",
     "report": "Write an HTML page about the stored data.",
     "backfill": "Send stored records to a sink again.",
+    "retention": "Remove old records, keep their averages.",
     "plan": "Work out buffers, flash life and traffic.",
     "status": "Show nodes, streams and gaps.",
 }
