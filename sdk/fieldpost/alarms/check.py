@@ -39,6 +39,8 @@ _OWN += ("expression",)
 #: What a running node wants to know of a row, unless it is the same for all that do not say.
 _KEPT = ("type", "severity", "limit", "low", "high", "deadband", "states", "window_ms", "changes")
 _KEPT += ("expression", "on_delay_ms", "off_delay_ms", "latching", "message", "equipment")
+#: Of these, keys that need not be kept while they are 0 or false.
+_OFF = ("deadband", "on_delay_ms", "off_delay_ms", "latching")
 _NAMES = ("id", "node_id", "device_id", "point_id", "type", "severity", "value", "unit")
 
 
@@ -68,7 +70,10 @@ def rows(config):
         for row in config[section]:
             if not row["enabled"]:
                 continue
-            made = {key: row[key] for key in _KEPT if row.get(key) not in (None, 0, False)}
+            made = {key: row[key] for key in _KEPT if row.get(key) is not None}
+            for key in _OFF:
+                if not made.get(key, True):
+                    del made[key]
             made["points"] = _ids(row, points)
             if section == "faults":
                 made["fault"] = True
@@ -99,7 +104,8 @@ def _check_keys(row, path):
         raise ConfigError(path + ".low", None, "low, high or both for range")
     takes = needs + _TAKES.get(type, "").split()
     for key in _OWN:
-        if row.get(key) not in (None, 0) and key not in takes:
+        idle = row.get(key) is None or (key == "deadband" and not row[key])
+        if not idle and key not in takes:
             raise ConfigError(path + "." + key, row[key], "nothing for " + type)
 
 

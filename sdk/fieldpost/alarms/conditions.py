@@ -24,18 +24,20 @@ expression          the expression is true (not 0)
 =================== ========================================================================
 """
 
+#: On MicroPython, booleans are no integers.
+_NUMBERS = (int, float, bool)
+
 
 def number(point):
     """A point's good value as a number (booleans count 0 and 1); None if it has none."""
-    value = point.value
-    if point.status != "ok" or not isinstance(value, (int, float)) or value - value != 0:
-        return None
-    return value
+    if point.status == "ok" and isinstance(point.value, _NUMBERS):
+        return point.value
+    return None
 
 
 def differ(a, b, by):
     """Whether two values are not the same: numbers by more than ``by``."""
-    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+    if isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS):
         return abs(a - b) > by
     return a != b
 

@@ -30,6 +30,8 @@ from .rule import NAMES, NORMAL, Rule
 
 #: The task looks at least this often.
 _LONGEST_MS = const(3600000)
+#: So many times the state may be written in a row.
+_BURST = const(8)
 #: Alarm ids made of one persisted number.
 _BLOCK_BITS = const(6)
 
@@ -54,7 +56,7 @@ class Alarms:
     to write it that failed).
     """
 
-    #: The state is written at once, but not more often than this.
+    #: The state is written at once, in the long run not more often than every so many ms.
     save_ms = 5000
 
     def __init__(self, bus, clock, path, number):
@@ -71,7 +73,7 @@ class Alarms:
         self._event = asyncio.Event()
         self._wake = None
         self._dirty = False
-        self._saved = None
+        self._spent = clock.mono_ms() - _BURST * self.save_ms
         self._kept, self.counters["damaged"] = store.load(path)
         bus.subscribe(POINT_FAILED, self._on_failed)
         clock.on_change.append(self._on_clock)
@@ -226,9 +228,11 @@ class Alarms:
         """Write the state if it changed; returns ms until it may be written."""
         if not self._dirty:
             return _LONGEST_MS
-        if self._saved is not None and now - self._saved < self.save_ms:
-            return self._saved + self.save_ms - now
-        self._saved = now
+        # Each write costs save_ms of the time that passed, of which some may be saved up.
+        spent = max(self._spent, now - _BURST * self.save_ms) + self.save_ms
+        if spent > now:
+            return spent - now
+        self._spent = spent
         try:
             rules = self.rules.values()
             store.save(self._path, (one.entry() for one in rules if one.raised or one.shelved))

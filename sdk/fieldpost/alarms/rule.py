@@ -80,8 +80,8 @@ class Rule:
 
     def judge(self, engine, now):
         """Find out where it stands, and have the engine tell what that changes."""
-        unix = engine.clock.unix_ms()
-        if self.shelved and unix is not None and unix >= self.shelved:
+        unix = engine.clock.unix_ms() if self.shelved else None
+        if unix is not None and unix >= self.shelved:
             self.shelved = 0
             engine.changed()
         holds = self.condition.test(now, self.raised)
