@@ -186,7 +186,8 @@ float64 = uint8
             except OSError as error:
                 if error.args[0] == ETIMEDOUT:
                     raise
-            await asyncio.sleep(0)
+            if address & 7 == 7:
+                await asyncio.sleep(0)
         return found
 
 
