@@ -127,3 +127,46 @@ class Flow:
 def values(flush):
     """The bare values of a flush."""
     return [record[2] for record in flush["value"]]
+
+
+def make(**rules):
+    """``(flow, subscriber)`` with the flush rules given, long after its last flush."""
+    config = rules.pop("subscriber", {})
+    flow = Flow(**rules)
+    subscriber = flow.subscriber(**config)
+    flow.pass_ms(3600000)
+    return flow, subscriber
+
+
+def sent(flow, subscriber):
+    """The bare values of each flush that one step sends."""
+    subscriber.step()
+    return [values(flush) for flush in flow.link.flushes()]
+
+
+def taken(flow, subscriber):
+    """The same, each flush confirmed."""
+    subscriber.step()
+    flushes = flow.link.flushes()
+    for flush in flushes:
+        assert subscriber.ack(flush["flush"])
+    return [values(flush) for flush in flushes]
+
+
+def waits(flow, subscriber):
+    """ms that a step says it may sleep, which has to send nothing."""
+    wait = subscriber.step()
+    assert not flow.link.sent
+    return wait
+
+
+def overflowing(**rules):
+    """A log of two frames of some 7 small records each, and its subscriber."""
+    rules.setdefault("minDelay", 0)
+    return make(frames=2, frame_bytes=80, maxEntries=6, ackTimeout=1000, **rules)
+
+
+def overflow(flow, least):
+    """Append, each value its own index, until at least so many records were given up."""
+    while flow.ring.oldest < least:
+        flow.append(flow.ring.next)

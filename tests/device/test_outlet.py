@@ -306,3 +306,20 @@ def test_the_end_is_told():
         "subscription": "default",
         "error": 'end of "life"',
     }
+
+
+def test_numbers_that_json_does_not_have_are_null_at_any_depth():
+    nan, infinite = float("nan"), float("inf")
+    for value, text in (
+        (nan, "null"),
+        (-infinite, "null"),
+        (1.5, "1.5"),
+        ([1, nan, [infinite, "x"]], [1, None, [None, "x"]]),
+        ((1.5, nan), [1.5, None]),
+        ({"a": {"b": nan}, "c": 0.5}, {"a": {"b": None}, "c": 0.5}),
+        (["nan", "information"], ["nan", "information"]),
+        ("NaN", '"NaN"'),
+        (None, "null"),
+    ):
+        made = json_value(value)
+        assert made == text if isinstance(text, str) else json.loads(made) == text, value
