@@ -11,6 +11,8 @@ from .compat import const, unload
 
 #: Room for a node's state, for which the buffer of flushes is used as well.
 _STATE_BYTES = const(1024)
+#: Room for topic and signature of a request.
+_REQUEST_FRAME_BYTES = const(512)
 
 
 def build(node, head, devices):
@@ -130,6 +132,10 @@ def link_config(node, row):
     """A broker's configuration, completed by what follows from the node."""
     row = dict(row)
     row["client_id"] = row["client_id"] or "fieldpost-" + node.name
+    api = node.settings["api"]
+    # One that is a little too long shall be answered; signed, its quotes are escaped.
+    longest = api["max_request"] * (2 if api["mqtt_secret"] else 1) + _REQUEST_FRAME_BYTES
+    row["receive_max_bytes"] = max(row["receive_max_bytes"], longest)
     row["port"] = row["port"] or (8883 if row["tls"] else 1883)
     offline = {"state": "offline", "node": node.name, "boot": node.boot}
     row["will"] = {

@@ -16,6 +16,8 @@ KEYS = ("id", "module", "method", "noreply", "stream", "requests", "replyWithMod
 WORDS = (
     "read",
     "default",
+    "v",
+    "c",
     "v/n",
     "n",
     "all",
@@ -103,14 +105,14 @@ class Fuzzer:
             if below(4):
                 made[name] = value(2)
         if below(2):
-            made["id"] = value(1)
+            made["id"] = value(0)
         if not below(4):
             made[key()] = value(2)
         return made
 
     def body(self):
         """The bytes of a request."""
-        kind = below(8)
+        kind = below(10)
         if kind == 0:
             return noise()
         if kind == 1:

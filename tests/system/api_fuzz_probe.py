@@ -13,6 +13,7 @@ from api_fuzz import Fuzzer, fuzz
 
 from fieldpost.api import dispatch
 from fieldpost.compat import ticks_diff, ticks_ms
+from fieldpost.events import ERROR
 from fieldpost.node import Node
 
 
@@ -32,7 +33,9 @@ def methods(skip):
 
 
 async def main(config, folder, count, seed, skip):
+    gc.threshold(gc.mem_free() // 4)  # as boot.py of the firmware does
     node = Node(config, folder)
+    node.bus.subscribe(ERROR, lambda _kind, _key, error: sys.print_exception(error, sys.stderr))
     task = asyncio.create_task(node.run())
     await asyncio.sleep(1)
     known = methods(skip)
@@ -46,7 +49,7 @@ async def main(config, folder, count, seed, skip):
         lambda _number: heaps.append(gc.mem_alloc()),
     )
     ms = ticks_diff(ticks_ms(), begin)
-    reads = node.devices["v"].reads
+    reads = sum(device.reads for device in node.devices.values())
     await asyncio.sleep(1)
     result = {
         "requests": count,
@@ -60,7 +63,7 @@ async def main(config, folder, count, seed, skip):
         "faults": [error[1:] for error in node.errors if error[1] == "api"],
         "fault_count": node.counters["errors"],
         "running": node.api._running + len(node.api._jobs) + len(node.api._tasks),
-        "sampling": node.devices["v"].reads > reads,
+        "sampling": sum(device.reads for device in node.devices.values()) > reads,
     }
     task.cancel()
     sys.stdout.write(json.dumps(result) + "\n")

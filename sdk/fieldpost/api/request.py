@@ -104,7 +104,7 @@ class Request:
         if isinstance(args, dict):
             for key in args:
                 if key not in names and key not in _KEYS:
-                    raise ApiError("unknown parameter: " + key[:60])
+                    raise ApiError("unknown parameter: " + str(key)[:60])
             return args
         if isinstance(args, tuple):
             required = [name for name, row in rows if row.required]
