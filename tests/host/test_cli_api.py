@@ -9,9 +9,10 @@ import fake_node
 from fieldpost_tools import cli
 from fieldpost_tools.cli.api import parse_argument
 
+T0 = 1_700_000_000_000
 ADDRESSES = [
-    {"id": 1, "name": "dat", "value": 20.5, "json": {"a": [1]}},
-    {"id": 2, "name": "\x1b[31mfan", "value": True, "status": "ok"},
+    {"json": {"a": [1]}, "value": 20.5, "id": 1, "name": "dat", "alias": None},
+    {"id": 2, "name": "\x1b[31mfan", "value": True, "status": "ok", "value_date": T0},
 ]
 METHODS = {
     "system__echo": lambda **arguments: arguments,
@@ -74,9 +75,11 @@ def test_people_get_tables(line):
         "id",
         "name",
         "value",
-        "json",
         "status",
+        "value_date",
+        "json",
     ]
+    assert "2023-11-14T22:13:20.000Z" in output
     assert '{"a":[1]}' in output
     assert "\x1b" not in output
     assert "\\x1b[31mfan" in output

@@ -21,6 +21,7 @@ COMMANDS = {
     "provision": "Install firmware and configuration on a board.",
     "config": "Check, push and roll back a node's configuration.",
     "api": "Call a node's API.",
+    "monitor": "Show a node's live values and counters.",
     "collect": "Store what nodes send, then acknowledge it.",
     "query": "Show stored records.",
     "export": "Write stored records elsewhere.",

@@ -1,8 +1,17 @@
-"""What a node answered, for a person: tables of objects, one line for the rest."""
+"""What a node answered, for a person: tables of objects, one line for the rest.
+
+A node's objects have no order of keys, so tables have one of their own. Unix milliseconds in keys
+that are known to hold a time are shown as ISO 8601.
+"""
 
 import sys
 
-from fieldpost_tools.query import format_value
+from fieldpost_tools.query import format_time, format_value
+
+#: Keys that come first, and last; the others stand between them by name.
+_FIRST = ("ts", "id", "name", "subscription", "subscriber", "gateway_id", "address", "value")
+_LAST = ("json", "private_json")
+_TIMES = ("ts", "ts_ms", "unix_ms", "start", "end", "value_date", "status_date")
 
 
 def printable(text):
@@ -15,6 +24,19 @@ def cell(value):
     return printable(format_value(value))
 
 
+def member(key, value):
+    """The value of a key of an object on one line."""
+    if key in _TIMES and isinstance(value, int):
+        return format_time(value)
+    return cell(value)
+
+
+def ordered(keys):
+    """A list of keys in the order of a table."""
+    between = sorted(set(keys) - set(_FIRST) - set(_LAST))
+    return [key for key in (*_FIRST, *between, *_LAST) if key in keys]
+
+
 def console():
     """A rich console that prints text as it is; 200 columns where there is no terminal."""
     from rich.console import Console
@@ -24,13 +46,14 @@ def console():
 
 
 def show(value):
-    """Print a value: a list of objects as a table, an object as a table of its keys."""
+    """Print a value: an object as a table of its keys, a list of objects as a table with a column
+    for each key that has a value in one of them."""
     if isinstance(value, dict) and value:
-        rows = [(printable(key), cell(item)) for key, item in value.items()]
+        rows = [(printable(key), member(key, value[key])) for key in ordered(value)]
         console().print(table(("name", "value"), rows))
     elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        keys = list(dict.fromkeys(key for item in value for key in item))
-        rows = [[cell(item.get(key)) for key in keys] for item in value]
+        keys = ordered({key for item in value for key in item if item[key] is not None})
+        rows = [[member(key, item.get(key)) for key in keys] for item in value]
         console().print(table(map(printable, keys), rows))
     elif isinstance(value, list):
         for item in value:
