@@ -28,13 +28,13 @@ def load(path):
     entries = {}
     damaged = 0
     try:
-        with open(path) as file:
+        with open(path, "rb") as file:
             for line in file:
                 try:
-                    entry = unseal(line.rstrip())
+                    entry = unseal(line.decode().rstrip())
                     entries[entry[0]] = entry
-                except ValueError:
+                except ValueError:  # a UnicodeError is one
                     damaged += 1
-    except (OSError, UnicodeError):
-        return entries, damaged
+    except OSError:
+        pass  # there is none
     return entries, damaged
