@@ -57,7 +57,7 @@ class Tail:
     def keep(self):
         """Copy what is not on flash; where that is too much, it is written to flash first."""
         log = self._log
-        if self._kept == (log.stored, log.next):
+        if self._kept == (log.stored, log.next, log.clock.trusted):
             return
         slots = log.waiting()
         while True:
@@ -70,4 +70,4 @@ class Tail:
             self._buf[pos : pos + len(part)] = part
             pos += len(part)
         self._memory(memoryview(self._buf)[:pos] if parts else b"")
-        self._kept = log.stored, log.next
+        self._kept = log.stored, log.next, log.clock.trusted

@@ -447,6 +447,39 @@ def test_clocks_of_several_boots_are_kept_but_not_for_ever():
     assert len(found) == 60
 
 
+def test_a_clock_is_saved_once_and_only_where_it_is_needed():
+    store = Store(durable=True)
+    store.fill(5)
+    store.tend(12)
+    assert store.segments() and load(FOLDER + "/offsets") is None
+    store.clock.set_unix_ms(UNIX_MS, "test")
+    with Fault(5, 0, "rename"):
+        store.tend(3)
+    assert load(FOLDER + "/offsets") is None and store.log.flash["errors"]
+    store.tend()
+    assert list(load(FOLDER + "/offsets")) == ["7"]
+    remove(FOLDER + "/offsets")
+    store.tend(3)
+    assert load(FOLDER + "/offsets") is None
+    # All that this boot stores is dated.
+    store.open(UNIX_MS)
+    store.fill(5)
+    store.tend(12)
+    assert len(store.segments()) == 2 and load(FOLDER + "/offsets") is None
+
+
+def test_what_waits_for_long_is_remembered_in_little_memory():
+    store = Store(durable=True)
+    with Fault(5):
+        for _ in range(100):
+            store.fill(1)
+            store.tend()
+    assert 0 < len(store.log._marks) <= 16
+    store.tend()
+    assert store.log.stored == store.log.next
+    assert not store.log._marks
+
+
 def test_a_damaged_file_of_clocks():
     store = Store(durable=True)
     store.fill(5)
@@ -543,6 +576,21 @@ def test_what_is_sent_again_goes_before_what_is_new():
         again += [flush["seq"] for flush in flow.link.flushes()]
         flow.pass_ms(5)
     assert again[:5] == first and again == sorted(again) and len(again) > 5
+
+
+def test_what_is_confirmed_although_it_got_lost_holds_up_nothing():
+    flow = LogFlow({"durable": True}, maxEntries=10, ackTimeout=60000)
+    subscriber = flow.subscriber()
+    fill(flow, 20)
+    subscriber.step()
+    first, second = flow.link.flushes()
+    second["done"](False)
+    subscriber.ack(second["flush"])
+    fill(flow, 10)
+    subscriber.step()
+    assert [flush["seq"] for flush in flow.link.flushes()] == [20]
+    assert subscriber.acked == 0 and subscriber.ack(first["flush"])
+    assert subscriber.acked == 20
 
 
 def drained(flow, subscriber):

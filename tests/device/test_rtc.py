@@ -231,6 +231,18 @@ def test_times_of_what_was_recovered():
         assert kept.log.last_error is None
 
 
+def test_the_time_is_learned_after_the_last_record():
+    with Machine():
+        kept = store()
+        kept.fill(1)
+        kept.tend()
+        kept.clock.set_unix_ms(UNIX_MS, "test")
+        kept.tend()
+        kept.open()
+        header = kept.log.reader(0).open()
+        assert header.dated and header.base == UNIX_MS - 1000
+
+
 def test_a_recovered_segment_has_its_age():
     with Machine():
         kept = store(unix_ms=UNIX_MS, maxDuration=60000)
