@@ -7,6 +7,7 @@ import sys
 from modbus_peer import Peer
 
 from fieldpost.compat import sleep_ms, ticks_add, ticks_diff, ticks_ms
+from fieldpost.drivers import modbus
 from fieldpost.drivers.modbus_rtu import crc16
 
 
@@ -97,6 +98,7 @@ class Wire:
 
         self.UART = lambda *args, **options: Uart(self, *args, **options)
         self.Pin = Pin
+        modbus._buses.clear()  # of tests that failed
         self._true = sys.modules.get("machine")
         sys.modules["machine"] = self
         return self

@@ -72,7 +72,7 @@ async def test_two_drivers_have_different_client_ids():
 async def test_stale_points():
     async with Peer() as peer:
         one = client(peer, {"topic": "a", "stale_ms": 1000}, {"topic": "b"}, {"topic": "c"})
-        one.points[0].config["stale_ms"] = 150
+        one.points[0].config["stale_ms"] = 500
         await one.start()
         await one.read(one.points)
         await until(lambda: len(peer.of(0x80)) == 3)
@@ -81,7 +81,7 @@ async def test_stale_points():
         await until(lambda: one.points[1].value)
         await one.read(one.points)
         assert values(one) == [1, 2, "init"]
-        await sleep_ms(170)
+        await sleep_ms(520)
         assert values(one) == [1, 2, "init"]
         await one.read(one.points)
         assert values(one) == ["stale", 2, "init"]
@@ -108,11 +108,11 @@ async def test_a_point_that_never_came_is_stale_too():
 
 async def test_without_a_broker():
     async with Peer() as peer:
-        one = client(peer, {"topic": "t"}, timeout_ms=400)
+        one = client(peer, {"topic": "t"}, timeout_ms=1000)
     await one.start()
     started = ticks_ms()
     assert await refused(one.read(one.points), DriverError) == "not connected: refused"
-    assert ticks_diff(ticks_ms(), started) < 400
+    assert ticks_diff(ticks_ms(), started) < 1000
     await one.stop()
 
 

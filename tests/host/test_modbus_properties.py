@@ -24,6 +24,7 @@ from fieldpost.drivers.modbus_pdu import (
 from fieldpost.errors import DriverError, LinkError
 from fieldpost.point import Point
 from fieldpost.rows import Row
+from fieldpost.schema import SCHEMA
 
 SIZES = {name: struct.calcsize(form) for name, form in FORMATS.items() if form}
 LIMITS = {
@@ -33,7 +34,7 @@ LIMITS = {
     for name, size in SIZES.items()
     if "int" in name
 }
-ROWS = rows(Modbus.POINT)
+ROWS = {**SCHEMA["point"], **rows(Modbus.POINT)}
 DEVICE = {"word_order": "big", "byte_order": "big"}
 orders = st.sampled_from(["big", "little"])
 

@@ -159,12 +159,12 @@ def test_refusals(probe):
 def test_units_share_the_line_also_with_a_silent_one(probe, cable, server):
     cable.spoil = lambda data: b"" if data[0] == 9 else data
     points = dict.fromkeys((1, 2, 9, 17), INPUT)
-    first, cycles, last = probe(points, ["read"], ["cycles", 15], ["read"], answer_ms=150)
+    first, cycles, last = probe(points, ["read"], ["cycles", 8], ["read"], answer_ms=300)
     assert first == last == [{"i": 1}, {"i": 2}, "timeout", {"i": 17}]
-    assert [failed for failed, _ in cycles] == [0, 0, 15, 0]
+    assert [failed for failed, _ in cycles] == [0, 0, 8, 0]
     # The silent unit holds up each request of the others once at most.
-    assert max(longest for _, longest in cycles) < 800
-    assert len(server.requests) == 3 * 17  # none was asked twice
+    assert max(longest for _, longest in cycles) < 1500
+    assert len(server.requests) == 3 * 10  # none was asked twice
 
 
 def test_a_noisy_line(probe, cable):
@@ -179,7 +179,7 @@ def test_a_noisy_line(probe, cable):
 
     cable.spoil = spoil
     steps = [["read"]] * 30
-    found = [one for (one,) in probe({17: INPUT}, *steps, answer_ms=40, retries=2)]
+    found = [one for (one,) in probe({17: INPUT}, *steps, answer_ms=100, retries=2)]
     assert found.count({"i": 17}) > 20
     reasons = {"timeout", "bad crc", "wrong unit", "wrong length"}
     assert all(one == {"i": 17} or one in reasons for one in found)

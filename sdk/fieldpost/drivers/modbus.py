@@ -98,9 +98,6 @@ class Modbus(Driver):
         scale: num = 1
         offset: num = 0
         decimals: int 0..9 = ?
-        writable: bool = false
-        min: num = ?
-        max: num = ?
     """
     #: How long a refused address is left alone, in ms.
     REFUSED_MS = 60000

@@ -31,8 +31,8 @@ came before or beside an answer. A transceiver that hears what it sends is toler
 noticed.
 
 Nothing in an answer says which request it is for. After one that came late, or never, the unit is
-asked something else only when twice its ``answer_ms`` have passed, and what comes meanwhile is
-thrown away. So a unit may be up to three times as slow as configured, and no value is wrong.
+asked something else only when three times its ``answer_ms`` have passed since it was asked, and
+what comes meanwhile is thrown away. So a unit may be that slow, and no value is wrong.
 
 Framing and CRC: MODBUS over Serial Line, Specification and Implementation Guide V1.02
 (modbus.org). Before a request the line is silent for 3.5 characters, or 1.75 ms above 19200 baud.
@@ -157,7 +157,7 @@ class RtuBus:
         self._uart = _open(config)
 
     def close(self):
-        """Give the line back; the next request opens it."""
+        """Give the line back."""
         if self._uart:
             self._uart.deinit()
             self._uart = None
@@ -172,7 +172,6 @@ class RtuBus:
         await self._out_of_date(driver, unit, frame)
         async with self._lock:
             try:
-                self._uart = self._uart or _open(self._config)
                 return await self._talk(driver, frame)
             except OSError as error:
                 self.close()
@@ -182,7 +181,7 @@ class RtuBus:
         """Let the late answer to another request of the unit go by."""
         late = self._late.get(unit)
         if late and late[0] != frame:
-            longest = 2 * driver.config["answer_ms"]
+            longest = 3 * driver.config["answer_ms"]
             await sleep_ms(max(0, min(longest, ticks_diff(late[1], ticks_ms()))))
             self._late.pop(unit, None)
 
@@ -206,7 +205,7 @@ class RtuBus:
         finally:
             self._late.pop(unit, None)
             if late is not None:
-                self._late[unit] = late, ticks_add(ticks_ms(), 2 * wait_ms)
+                self._late[unit] = late, ticks_add(ticks_ms(), (2 if late else 3) * wait_ms)
         check(pdu, function, address, word)
         return pdu
 
@@ -243,9 +242,12 @@ class RtuBus:
                 de(0)
 
     def _take(self):
-        """What has come in."""
-        n = self._uart.any()
-        return (n and self._uart.read(n)) or b""
+        """What has come in; a line that had failed is opened for that."""
+        if not self.users:
+            raise LinkError("closed")
+        uart = self._uart = self._uart or _open(self._config)
+        n = uart.any()
+        return (n and uart.read(n)) or b""
 
     async def _receive(self, driver, frame, wait_ms):
         size = _answer_size(frame)
