@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import secrets
 import threading
 
@@ -9,6 +10,10 @@ from fieldpost_tools.api import streams
 from fieldpost_tools.api.errors import ApiCallError, ApiLinkError, ApiTimeout
 from fieldpost_tools.api.replies import Reply
 from fieldpost_tools.errors import InputError
+
+#: The default of a node's ``api.max_request``.
+_USUAL_BYTES = 4096
+_TOO_LONG = re.compile(r"request longer than (\d+)")
 
 
 class Client:
@@ -107,15 +112,15 @@ class Client:
 
     def _exchange(self, method, request):
         """Send a request under an id of its own and wait for the reply."""
-        reply = Reply(method)
         id = f"{self._prefix}.{next(self._numbers)}"
         data = self._encode(method, {"id": id, **request})
+        reply = Reply(method, len(data))
         with self._lock:
             self._waiting[id] = reply
             self._complaint = None
         try:
             self._transport.send(data, id)
-            return reply.wait(self.timeout_s, self._hint)
+            return reply.wait(self.timeout_s, lambda: self._hint(reply))
         finally:
             with self._lock:
                 del self._waiting[id]
@@ -130,9 +135,14 @@ class Client:
             raise InputError(method, f"{len(data)} bytes", f"at most {self.MAX_REQUEST_BYTES}")
         return data
 
-    def _hint(self):
+    def _hint(self, reply):
+        """Words about why there may be no answer."""
         words = self._transport.hint()
-        return words + (f"; it says {self._complaint!r}" if self._complaint else "")
+        if self._complaint:
+            words += f"; it says {self._complaint!r}"
+        elif reply.size > _USUAL_BYTES:
+            words += f"; the request has {reply.size} bytes, most nodes take {_USUAL_BYTES}"
+        return words
 
     # Called by the transport's thread
 
@@ -142,19 +152,25 @@ class Client:
         except ValueError:
             message = None
         with self._lock:
-            reply = self._waiting.get(_id(message)) or self._meant(message)
-        if reply:
+            meant = self._meant(message)
+        for reply in meant:
             reply.take(message)
-        else:
-            self.ignored += 1
+        self.ignored += not meant
 
     def _meant(self, message):
-        """Whose request it was of which the node could not even read the id, if that is clear."""
+        """The replies that a message belongs to, as a list."""
+        reply = self._waiting.get(_id(message))
+        if reply:
+            return [reply]
         if not isinstance(message, dict) or "error" not in message or "id" in message:
-            return None
+            return []
+        # The node could not even read the id: it may have been our request, or must have been.
         self._complaint = str(message["error"])
-        alone = len(self._waiting) == 1 and not self._transport.shared
-        return next(iter(self._waiting.values())) if alone else None
+        waiting = list(self._waiting.values())
+        if len(waiting) == 1 and not self._transport.shared:
+            return waiting
+        limit = _TOO_LONG.fullmatch(self._complaint)
+        return [one for one in waiting if limit and one.size > int(limit[1])]
 
     def _lost(self, error):
         with self._lock:

@@ -7,7 +7,7 @@ from fieldpost_tools.api.errors import ApiLinkError, ApiTimeout
 
 
 class Reply:
-    """The reply to one request, as it comes.
+    """The reply to one request of ``size`` bytes, as it comes.
 
     ``method`` names the call in errors. ``take`` and ``fail`` are for the thread that reads,
     ``wait`` for the caller.
@@ -17,8 +17,9 @@ class Reply:
     MAX_CHARS = 16 * 1024 * 1024
     MAX_SEGMENTS = 100_000
 
-    def __init__(self, method):
+    def __init__(self, method, size):
         self.method = method
+        self.size = size
         self._done = threading.Event()
         self._value = None
         self._error = None
