@@ -42,16 +42,8 @@ class Vault(base.Driver):
 
     DEVICE = {"password": "secret 1..64 = ?", "room": "str = hall"}
     POINT = {"pin": "secret 1..64 = ?", "shelf": "int 0..99 = 0"}
-    #: How many more may be made before there is no memory left.
-    room = 1 << 20
     act = None
     reads = 0
-
-    def __init__(self, config, points):
-        super().__init__(config, points)
-        Vault.room -= 1
-        if Vault.room < 0:
-            raise MemoryError
 
     async def read(self, points):
         Vault.reads += 1
@@ -106,7 +98,7 @@ class Board:
     """A node from the file; ``boot`` starts it, ``halt`` ends it."""
 
     def __init__(self, **keys):
-        Vault.room, Vault.act, Vault.reads = 1 << 20, None, 0
+        Vault.act, Vault.reads = None, 0
         if keys.pop("fresh", True):
             write(**keys)
         self.node = Node(PATH, FOLDER)
