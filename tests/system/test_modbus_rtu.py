@@ -6,11 +6,16 @@ import os
 import pty
 import random
 import select
+import termios
 import threading
 import tty
 
 import pytest
+from driver_kit import make, refused
 
+from fieldpost.drivers.modbus_rtu import ModbusRtu
+from fieldpost.errors import DriverError
+from fieldpost.node import Node
 from fieldpost_tools.sim.modbus_server import ModbusServer
 from modbus_kit import BUSY_REGISTER, SAMPLES, prober, sample_points, sim_device
 
@@ -183,6 +188,75 @@ def test_a_noisy_line(probe, cable):
     assert found.count({"i": 17}) > 20
     reasons = {"timeout", "bad crc", "wrong unit", "wrong length"}
     assert all(one == {"i": 17} or one in reasons for one in found)
+
+
+async def test_a_node_keeps_reading_beside_silent_units(cable, server, tmp_path):
+    """With the usual timeout: neither goes down for the others, nor waits for them for long."""
+    cable.spoil = lambda data: data if data[0] in UNITS else b""
+    line = {"driver": "modbus_rtu", "port": cable.near, "interval": 200, "answer_ms": 200}
+    devices = [
+        {"id": f"unit{unit}", **line, "unit": unit, "points": INPUT} for unit in (1, 2, 17, 40, 41)
+    ]
+    node = Node({"node": "gw", "devices": devices}, str(tmp_path))
+    running = asyncio.create_task(node.run())
+    good = [node.devices[f"unit{unit}"] for unit in UNITS]
+    for _ in range(600):
+        await asyncio.sleep(0.05)
+        if min(device.reads for device in good) >= 20:
+            break
+    assert min(device.reads for device in good) >= 20
+    assert [device.failures for device in good] == [0, 0, 0]
+    assert [node.devices[f"unit{unit}"].status for unit in (40, 41)] == ["timeout"] * 2
+    assert [device.points[0].value for device in good] == list(UNITS)
+    assert not node.counters["errors"]
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_ports_that_are_none(cable, tmp_path):
+    plain = tmp_path / "plain"
+    plain.touch()
+    point = {"table": "coil", "register": 0}
+    for device, text in (
+        ({"port": str(plain)}, "ioctl"),
+        ({"port": str(tmp_path / "absent")}, "No such file"),
+        ({"port": cable.near, "baudrate": 12345}, "baudrate 12345 is not available"),
+    ):
+        driver = make(ModbusRtu, [point], **device)
+        assert text in await refused(driver.start(), DriverError)
+        await driver.stop()
+
+
+async def test_settings_of_the_port(cable):
+    point = {"table": "coil", "register": 0}
+    for parity, stop, wanted in (
+        ("none", 1, 0),
+        ("none", 2, termios.CSTOPB),
+        ("even", 1, termios.PARENB),
+        ("odd", 1, termios.PARENB | termios.PARODD),
+    ):
+        settings = {"port": cable.near, "baudrate": 19200, "parity": parity, "stop": stop}
+        driver = make(ModbusRtu, [point], **settings)
+        await driver.start()
+        _, _, control, _, speed, _, _ = termios.tcgetattr(driver.bus._uart._file)
+        # Linux keeps 8 bits and no parity for a pseudo terminal, whatever it is told.
+        mask = termios.CSTOPB | termios.PARODD
+        assert control & mask == wanted & mask
+        assert speed == termios.B19200
+        await driver.stop()
+
+
+async def test_an_adapter_that_is_pulled():
+    point = {"table": "coil", "register": 0}
+    cable = Cable()
+    with cable:
+        driver = make(ModbusRtu, [point], port=cable.near, answer_ms=50, retries=0)
+        await driver.start()
+        assert await refused(driver.read(driver.points), DriverError) == "timeout"
+    assert "gone" in await refused(driver.read(driver.points), DriverError)
+    assert cable.near in await refused(driver.read(driver.points), DriverError)
+    await driver.stop()
 
 
 def test_a_server_that_comes_back(probe, server):

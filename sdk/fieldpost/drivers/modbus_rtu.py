@@ -38,7 +38,8 @@ Framing and CRC: MODBUS over Serial Line, Specification and Implementation Guide
 (modbus.org). Before a request the line is silent for 3.5 characters, or 1.75 ms above 19200 baud.
 The end of an answer follows from its length, because systems with buffers do not show the times
 between characters. Waiting is sleeping, for no longer than missing bytes take to arrive; only
-``de`` is lowered by watching the UART for the last millisecond of a request.
+``de`` is lowered by watching the UART for the last millisecond of a request. Another task that
+runs just then delays that: where units answer at once, take a transceiver that switches by itself.
 """
 
 from struct import pack, unpack_from
@@ -52,8 +53,9 @@ from .modbus_pdu import RefusedError, check
 _LEAST = const(5)
 #: More than two frames: somebody does not stop talking.
 _MOST = const(520)
-#: How long UARTs and adapters keep bytes back.
+#: How long adapters keep bytes back; and UARTs, in characters of silence.
 _BUFFERED_MS = const(20)
+_BUFFERED = const(12)
 #: CRC of each low nibble, reflected polynomial 0xA001.
 _NIBBLES = (
     (0x0000, 0xCC01, 0xD801, 0x1400, 0xF001, 0x3C00, 0x2800, 0xE401)
@@ -268,7 +270,7 @@ class RtuBus:
                         self.echo = start > 0
                     return pdu
             missing = max(0, start + size - len(got))
-            pause_ms = missing * self._char_us // 1000 + _BUFFERED_MS
+            pause_ms = (missing + _BUFFERED) * self._char_us // 1000 + _BUFFERED_MS
             # Of another unit: the right one may still answer.
             begun = len(got) >= start + _LEAST and got[start] == frame[0]
             if (
