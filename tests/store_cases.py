@@ -54,10 +54,11 @@ VALUES = [
 def follow(store, position=arrivals.START, limit=1000):
     """Keys of what comes from a position on, and the position behind."""
     keys = []
-    while pairs := query.after(store, position, limit):
-        keys += [(row.node, row.stream, row.seq) for row, _ in pairs]
-        position = pairs[-1][1]
-    return keys, position
+    while True:
+        rows, position = query.after(store, position, limit)
+        keys += [(row.node, row.stream, row.seq) for row in rows]
+        if not rows:
+            return keys, position
 
 
 def test_every_value_comes_back_with_its_type(store):

@@ -133,6 +133,8 @@ def encode_value(value):
 
 def decode_value(kind, stored):
     """The value of a record from its columns; JSON as the parsed object."""
+    if kind == FLOAT and stored is not None:
+        return stored
     if kind == BOOL:
         return bool(stored)
     if kind == BIG:

@@ -29,11 +29,19 @@ RECORDS = 100
 
 
 def collector_records_per_s(mosquitto_host, port, seconds):
+    """The same into a SQLite file of its own."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store(Path(folder, "bench.db"), create=True) as store,
+    ):
+        return ingest_records_per_s(mosquitto_host, port, store, seconds)
+
+
+def ingest_records_per_s(mosquitto_host, port, store, seconds):
     """Records/s committed and acknowledged over ``seconds``, after a second of warm-up."""
     feeder = subprocess.Popen([sys.executable, __file__, "feed", mosquitto_host, str(port)])
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            rate = _collect(f"mqtt://{mosquitto_host}:{port}", folder, seconds)
+        rate = _collect(f"mqtt://{mosquitto_host}:{port}", store, seconds)
         if feeder.poll() is not None:
             raise RuntimeError("the process that plays the nodes has ended")
         return rate
@@ -42,8 +50,8 @@ def collector_records_per_s(mosquitto_host, port, seconds):
         feeder.wait()
 
 
-def _collect(url, folder, seconds):
-    with Store(Path(folder, "bench.db"), create=True) as store, Collector(url, store) as collector:
+def _collect(url, store, seconds):
+    with Collector(url, store) as collector:
         _step_for(collector, 1.0)
         before, started = collector.counters.records, time.monotonic()
         _step_for(collector, seconds)

@@ -30,7 +30,7 @@ AWKWARD = [
 @pytest.fixture
 def samples(tmp_path):
     with make_store(tmp_path / "a.db", values(*AWKWARD)) as store:
-        rows = [row for row, _ in query.after(store, START)]
+        rows, _ = query.after(store, START)
     made = settings.make({"name": "x", "type": "csv", "path": "x", "tags": {"a": "{node}"}}, "c")
     return made.mapping.samples(rows)
 

@@ -13,6 +13,7 @@ import servers
 sys.path.append(str(device_suite.ROOT / "tests" / "benchmarks"))
 
 import bench_delivery
+import bench_export
 import bench_heap
 import bench_jitter
 import bench_log
@@ -28,6 +29,7 @@ FAST = {
     "delivery": lambda: bench_delivery.measure(seconds=1, rounds=1),
     "jitter": lambda: bench_jitter.measure(seconds=1),
     "collect": lambda: run.collect(seconds=1),
+    "export": lambda: bench_export.measure(seconds=1, rows=20_000, backfill_rows=20_000),
 }
 OWNER = {
     "acked_json_ratio": "delivery",
@@ -46,6 +48,13 @@ OWNER = {
     "heap_all_romfs_kib": "heap",
     "sampling_jitter_p99_ms": "jitter",
     "collector_records_per_s": "collect",
+    "postgres_ratio": "export",
+    "influx_ratio": "export",
+    "csv_rows_per_s": "export",
+    "parquet_rows_per_s": "export",
+    "ingest_records_per_s": "export",
+    "ingest_postgres_records_per_s": "export",
+    "backfill_memory_mib": "export",
 }
 
 

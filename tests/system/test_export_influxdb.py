@@ -88,7 +88,7 @@ def test_the_line_of_the_documentation():
     sink = make("http://x", version="v1", database="d")
     sample = Sample("", "ahu-1", "dat", "", 1711756800000, 72.5, None, 1, 0, {})
     line = "point_value,device=ahu-1,point=dat value=72.5 1711756800000"
-    assert sink._line(sample) == line
+    assert sink._line(sample, {}) == line
 
 
 def test_version_1_gives_every_value_and_awkward_name_back(influx, tmp_path, states):
@@ -130,7 +130,7 @@ TEXTS = st.text(max_size=12)
 def test_any_name_and_value_is_one_valid_line(device, point, tag, value):
     sink = make("http://x", version="v1", database="d")
     sample = Sample("gw", device, point, "", T0, value, tag, 1, 0, {"k" + tag: tag})
-    line = sink._line(sample)
+    line = sink._line(sample, {})
     if line is None:
         assert not math.isfinite(value)
         return

@@ -196,7 +196,7 @@ def test_a_wrong_row_is_rejected(postgres, schema, tmp_path):
     sink.open()
     postgres.query(f"ALTER TABLE {quoted(schema)}.oc_history ADD CHECK (value <> 13)")
     with make_store(tmp_path / "a.db", values(12, 13)) as store:
-        rows = [row for row, _ in query.after(store, START)]
+        rows, _ = query.after(store, START)
     samples = export(sink, tmp_path).mapping.samples(rows)
     with pytest.raises(Rejected, match="check constraint"):
         sink.write(samples)

@@ -1,5 +1,6 @@
 """``fieldpost export``: stored records into files, databases and brokers."""
 
+import gc
 import json
 import signal
 import threading
@@ -50,6 +51,8 @@ def run(config, until_idle, as_json):
     """Export continuously, every connector at its own pace. Ctrl-C or SIGTERM ends it."""
     from fieldpost_tools.export import pipeline
 
+    # Batches are many small objects that live for a moment, and never cycles.
+    gc.set_threshold(100_000)
     with open_exports(config) as (exports, store, states):
         stopping = threading.Event()
         shown = threading.Thread(

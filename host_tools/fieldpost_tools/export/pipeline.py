@@ -8,6 +8,7 @@ nothing of each other: each has a thread, a position, a backoff of its own.
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from fieldpost_tools import arrivals, events, query
 from fieldpost_tools.errors import ToolError
@@ -75,6 +76,9 @@ class Exporter:
         self._store = store
         self._states = states
         self._delivery = Delivery()
+        # Reads the next batch while the sink is busy with this one.
+        self._reader = None
+        self._ahead = None
         self._open = False
         self._delay_s = 0.0
         self._begin()
@@ -117,6 +121,10 @@ class Exporter:
         """Close the connector; the next step opens it again."""
         self._open = False
         self._connector.close()
+        self._ahead = None
+        if self._reader:
+            self._reader.shutdown()
+            self._reader = None
 
     def _step(self, standing):
         if not self._open:
@@ -126,19 +134,35 @@ class Exporter:
                 mark = self._connector.mark()
                 self._states.advance(self.name, *standing[1:3], Done(), mark)
             self._open = True
-        limit = self._common["batch"]
-        pairs = query.after(self._store, standing.position, limit)
-        found = events.after(self._store, standing.event, limit)
-        if not pairs and not found:
+        rows, position, found = self._take(standing)
+        if not rows and not found:
             return 0
-        done = self._write([row for row, _ in pairs], found)
-        position = pairs[-1][1] if pairs else standing.position
+        if len(rows) == self._common["batch"]:
+            self._read_ahead(position, found[-1].position if found else standing.event)
+        done = self._write(rows, found)
         event = found[-1].position if found else standing.event
         mark = self._connector.mark()
         if self._delivery.dead:
             letters.bury(self._common["dead_letters"], self._delivery.dead)
         self._states.advance(self.name, position, event, done, mark)
-        return len(pairs) + len(found)
+        return len(rows) + len(found)
+
+    def _take(self, standing):
+        """``(rows, Position, events)`` of the next batch, which may have been read ahead."""
+        places, self._ahead = self._ahead, None
+        if places and places[:2] == (standing.position, standing.event):
+            return places[2].result()
+        return self._read(standing.position, standing.event)
+
+    def _read_ahead(self, position, event):
+        if self._reader is None:
+            self._reader = ThreadPoolExecutor(1)
+        self._ahead = position, event, self._reader.submit(self._read, position, event)
+
+    def _read(self, position, event):
+        limit = self._common["batch"]
+        rows, position = query.after(self._store, position, limit)
+        return rows, position, events.after(self._store, event, limit)
 
     def _write(self, rows, found):
         delivery = self._delivery

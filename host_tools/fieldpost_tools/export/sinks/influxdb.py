@@ -67,6 +67,7 @@ class InfluxDb(Connector):
                 raise InputError(f"{name}.{key}", None, allowed)
         self._url = options["url"].rstrip("/")
         self._session = None
+        self._ns = options["precision"] == "ns"
         self._head = options["measurement"].translate(_MEASUREMENT)
 
     def open(self, mark=None):  # noqa: ARG002 – what is written twice stands there once
@@ -90,7 +91,8 @@ class InfluxDb(Connector):
 
     def write(self, samples):
         """One request for the batch."""
-        lines = [line for line in map(self._line, samples) if line]
+        heads = {}
+        lines = [line for line in (self._line(one, heads) for one in samples) if line]
         self._post(lines)
         return len(samples) - len(lines)
 
@@ -110,15 +112,22 @@ class InfluxDb(Connector):
 
     # Lines
 
-    def _line(self, sample):
+    def _line(self, sample, heads):
         field = _field(sample.value)
         if field is None:
             return None
-        tags = {**sample.tags, "node": sample.node, "device": sample.device}
-        tags |= {"point": sample.point, "unit": sample.unit}
+        # The samples of a point share their tags, and the object that holds them.
+        key = sample[:4], id(sample.tags)
+        head = heads.get(key)
+        if head is None:
+            tags = {**sample.tags, "node": sample.node, "device": sample.device}
+            tags |= {"point": sample.point, "unit": sample.unit}
+            head = heads[key] = self._head + _tags(tags)
         if sample.value_text:
-            field += "," + 'text="' + sample.value_text.translate(_STRING) + '"'
-        return f"{self._head}{_tags(tags)} {field} {self._time(sample.ts_ms, sample.seq)}"
+            field += ',text="' + sample.value_text.translate(_STRING) + '"'
+        if self._ns:
+            return f"{head} {field} {sample.ts_ms * 1_000_000 + sample.seq % 1_000_000}"
+        return f"{head} {field} {sample.ts_ms}"
 
     def _event_line(self, event):
         body, fields = event.body, [f'state="{event.state.translate(_STRING)}"']
@@ -135,12 +144,8 @@ class InfluxDb(Connector):
             value = body.get("value")
             if isinstance(value, (int, float)) and math.isfinite(value):
                 fields.append(f"value={float(value)!r}")
-        return f"{head}{_tags(tags)} {','.join(fields)} {self._time(event.ts_ms, event.position)}"
-
-    def _time(self, ts_ms, number):
-        if self.options["precision"] == "ms":
-            return str(ts_ms)
-        return str(ts_ms * 1_000_000 + number % 1_000_000)
+        time = event.ts_ms * 1_000_000 if self._ns else event.ts_ms
+        return f"{head}{_tags(tags)} {','.join(fields)} {time}"
 
     # Requests
 
@@ -187,6 +192,8 @@ class InfluxDb(Connector):
 
 def _field(value):
     """The field of a value; None for one that line protocol cannot hold."""
+    if type(value) is float:
+        return f"value={value!r}" if math.isfinite(value) else None
     if value is None:
         return None
     if isinstance(value, bool):
@@ -195,8 +202,6 @@ def _field(value):
         if -_EXACT <= value <= _EXACT:
             return f"value={float(value)!r}"
         return f"value_int={value}i" if _is_int(value) else f'value_text="{value}"'
-    if isinstance(value, float):
-        return f"value={value!r}" if math.isfinite(value) else None
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f'value_text="{value.translate(_STRING)}"'

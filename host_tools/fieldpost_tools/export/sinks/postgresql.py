@@ -1,4 +1,4 @@
-"""PostgreSQL: COPY into a temporary table, from there into the tables what is not there yet.
+"""PostgreSQL by COPY; a batch with rows that are there already goes by a temporary table.
 
 Tables, in ``schema`` with ``prefix`` (made if missing):
 
@@ -113,7 +113,7 @@ class PostgreSql(Connector):
 
     def write(self, samples):
         """One COPY and one INSERT in a transaction."""
-        self._copy("history", [_history_row(sample) for sample in samples])
+        self._copy("history", history_rows(samples))
         return 0
 
     def write_events(self, events):
@@ -174,19 +174,29 @@ class PostgreSql(Connector):
             )
 
     def _copy(self, name, rows):
+        """Straight into the table; where a row is there already, by way of the stage."""
         if not rows:
             return
-        names = _names(one for one, _ in TABLES[name][0])
-        stage = sql.Identifier("stage_" + name)
-        with self._told(), self._db.transaction():
-            cursor = self._db.cursor()
-            statement = sql.SQL("COPY {} ({}) FROM STDIN").format(stage, names)
-            with cursor.copy(statement) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            statement = "INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING"
-            cursor.execute(sql.SQL(statement).format(self._table(name), names, names, stage))
-            cursor.execute(sql.SQL("TRUNCATE {}").format(stage))
+        with self._told():
+            try:
+                with self._db.transaction():
+                    self._copy_into(self._table(name), name, rows)
+            except psycopg.errors.UniqueViolation:
+                with self._db.transaction():
+                    self._copy_new(name, rows)
+
+    def _copy_into(self, table, name, rows):
+        statement = sql.SQL("COPY {} ({}) FROM STDIN").format(table, _columns(name))
+        with self._db.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _copy_new(self, name, rows):
+        stage, columns = sql.Identifier("stage_" + name), _columns(name)
+        self._copy_into(stage, name, rows)
+        statement = "INSERT INTO {} ({}) SELECT {} FROM {} ON CONFLICT DO NOTHING"
+        self._db.execute(sql.SQL(statement).format(self._table(name), columns, columns, stage))
+        self._db.execute(sql.SQL("TRUNCATE {}").format(stage))
 
     def _told(self):
         return told(f"{self.name}: PostgreSQL")
@@ -230,14 +240,31 @@ def parameters(name, options):
     return made
 
 
-def _history_row(sample):
-    value, exact, text, other = columns.split(sample.value)
+def history_rows(samples):
+    """List of the rows of ``history`` for samples, in the order of its columns."""
+    heads = {}
+    rows = []
+    for sample in samples:
+        # The samples of a point share their tags, and the object that holds them.
+        key = sample[:4], id(sample.tags)
+        if key not in heads:
+            heads[key] = _history_head(sample)
+        node, names, tags = heads[key]
+        value, text = sample.value, _clean(sample.value_text)
+        if type(value) is float:
+            cells = value, None, None, None
+        else:
+            number, exact, words, other = columns.split(value)
+            cells = number, exact, _clean(words), _escaped(other)
+        rows.append((node, sample[7], sample[8], *names, sample[4], *cells, text, tags))
+    return rows
+
+
+def _history_head(sample):
+    """What the rows of a point have in common: node, names, tags."""
     key = f"{sample.device}/{sample.point}"
     names = [_clean(one) for one in (key, sample.device, sample.point, sample.unit)]
-    tags = _json(sample.tags) if sample.tags else None
-    place = _clean(sample.node), sample.stream, sample.seq
-    cells = value, exact, _clean(text), _escaped(other), _clean(sample.value_text), tags
-    return (*place, *names, sample.ts_ms, *cells)
+    return _clean(sample.node), names, _json(sample.tags) if sample.tags else None
 
 
 def _alarm_row(event):
@@ -284,6 +311,10 @@ def _finite(value):
 
 def _clean(text):
     return text.replace("\0", "\ufffd") if text else text
+
+
+def _columns(name):
+    return _names(one for one, _ in TABLES[name][0])
 
 
 def _names(names):
