@@ -299,13 +299,13 @@ def test_points_that_are_made_anew():
 def test_a_rule_that_fails_is_reported_and_stops_nothing():
     remove("alarm-state")
     one = Bench([high(), high(limit=20)])
-    one.engine.rules["a0"].condition.limit = "x"
+    one.engine.rules["a0"].condition.high = "x"
     one.set(25)
     assert one.told() == ["raised"]
     assert len(one.errors) == 1
     assert isinstance(one.errors[0], TypeError)
     one.bus.subscribe(ALARM_RAISED, lambda kind, key, data: 1 / 0)
-    one.engine.rules["a0"].condition.limit = 10
+    one.engine.rules["a0"].condition.high = 10
     one.set(26)
     assert one.told() == ["raised"]
     assert one.bus.failures == 1
@@ -370,6 +370,6 @@ def test_errors_are_events_of_the_bus():
     one = Bench([high()])
     told = []
     one.bus.subscribe(ERROR, lambda kind, key, data: told.append(key))
-    one.engine.rules["a0"].condition.limit = None
+    one.engine.rules["a0"].condition.high = "x"
     one.set(5)
     assert told == ["alarm:a0"]

@@ -21,6 +21,9 @@ CLEARING = const(3)
 LATCHED = const(4)
 #: What a state is called outside.
 NAMES = ("normal", "pending", "raised", "clearing", "latched")
+#: What a rule itself has to know of its row.
+_KEYS = ("id", "digest", "type", "severity", "fault", "latching", "equipment", "message", "limit")
+_KEYS += ("on_delay_ms", "off_delay_ms")
 
 
 class Rule:
@@ -32,26 +35,22 @@ class Rule:
     ``due``: when time alone may change it (mono ms, or None).
     """
 
+    # What most rules have, for which they need no memory.
+    fault = latching = acknowledged = False
+    equipment = message = limit = None
+    on_delay_ms = off_delay_ms = 0
+    state = NORMAL
+    since = number = shelved = 0
+    due = None
+    #: Whether the engine has it among those with a time to wait for.
+    listed = False
+    points = ()
+    condition = None
+
     def __init__(self, row):
-        self.id = row["id"]
-        self.digest = row["digest"]
-        self.fault = row.get("fault", False)
-        self.type = row["type"]
-        self.severity = row["severity"]
-        self.limit = row.get("limit")
-        self.equipment = row.get("equipment")
-        self.message = row.get("message")
-        self.latching = row.get("latching", False)
-        self.on_delay = row.get("on_delay_ms", 0)
-        self.off_delay = row.get("off_delay_ms", 0)
-        self.state = NORMAL
-        self.since = self.number = self.shelved = 0
-        self.acknowledged = False
-        self.due = None
-        #: Whether the engine has it among those with a time to wait for.
-        self.listed = False
-        self.points = ()
-        self.condition = None
+        for key in row:
+            if key in _KEYS:
+                setattr(self, key, row[key])
 
     @property
     def raised(self):
@@ -97,7 +96,7 @@ class Rule:
         if self.state == NORMAL:
             self.state = PENDING
             self.since = now
-        if now - self.since >= self.on_delay and not self.shelved:
+        if now - self.since >= self.on_delay_ms and not self.shelved:
             self.state = RAISED
             self.acknowledged = False
             engine.raised(self)
@@ -111,7 +110,7 @@ class Rule:
             if self.state == RAISED:
                 self.state = CLEARING
                 self.since = now
-            if now - self.since >= self.off_delay:
+            if now - self.since >= self.off_delay_ms:
                 if self.latching and not self.acknowledged:
                     self.state = LATCHED
                     engine.changed()
@@ -133,9 +132,9 @@ class Rule:
     def _next(self, now, unix):
         due = self.condition.due(now)
         if self.state == PENDING and not self.shelved:
-            due = sooner(due, self.since + self.on_delay)
+            due = sooner(due, self.since + self.on_delay_ms)
         elif self.state == CLEARING:
-            due = sooner(due, self.since + self.off_delay)
+            due = sooner(due, self.since + self.off_delay_ms)
         if self.shelved and unix is not None:
             due = sooner(due, now + self.shelved - unix)
         return due
