@@ -19,6 +19,8 @@ class Pin:
     #: By number: its level, its pin object.
     levels = {}
     made = {}
+    #: By number: functions that see what is written to a pin.
+    seen = {}
     #: Interrupts are written down instead of handled where this is a list.
     waiting = None
 
@@ -33,13 +35,17 @@ class Pin:
         self.handler = None
         self.trigger = 0
         level = Pin.levels.get(number, pull == Pin.PULL_UP)
-        Pin.levels[number] = level if value is None else bool(value)
+        if value is not None and not (value and mode == Pin.OPEN_DRAIN):
+            level = bool(value)
+        Pin.levels[number] = level
         Pin.made[number] = self
 
     def __call__(self, value=None):
         if value is None:
             return int(Pin.levels[self.number])
         Pin.levels[self.number] = bool(value)
+        if self.number in Pin.seen:
+            Pin.seen[self.number](bool(value))
         return None
 
     def irq(self, handler=None, trigger=3):
@@ -185,6 +191,7 @@ class installed:  # noqa: N801 - reads as a word of a sentence
     def __enter__(self):
         Pin.levels.clear()
         Pin.made.clear()
+        Pin.seen.clear()
         Pin.waiting = None
         Counter.made.clear()
         ADC.volts.clear()

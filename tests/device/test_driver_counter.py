@@ -10,6 +10,7 @@ from patch_kit import FakeTime, Patch, turns
 
 from fieldpost import smallfile
 from fieldpost.bus import Bus
+from fieldpost.compat import sleep_ms
 from fieldpost.drivers import contact, counter
 from fieldpost.drivers.counter import Counter
 from fieldpost.errors import DriverError
@@ -124,6 +125,26 @@ async def test_interrupts_count_where_the_chip_does_not():
             assert Pin.made[4].handler is None
 
 
+class Partial:
+    """A port whose counters know no edges."""
+
+    Pin = Pin
+
+    class Counter:
+        """Counts what it likes."""
+
+        def __init__(self, unit, pin):
+            raise AssertionError("not asked for edges")
+
+
+async def test_a_counter_that_cannot_count_these_edges_is_not_used():
+    with installed(machine=Partial):
+        bench = await Bench().start()
+        drive(4, 1)
+        assert (await bench.read())[0] == 1 and not counter._taken
+        await bench.stop()
+
+
 async def test_the_count_of_interrupts_starts_again():
     with installed(machine=Plain):
         bench = await Bench().start()
@@ -148,13 +169,13 @@ async def test_contacts_are_debounced():
                 bench.time.advance(100)
                 drive(4, 1, 0, 1)
                 bench.time.advance(100)
-                await turns(10)
+                await sleep_ms(20)
             drive(4, 0, 1)  # too short
-            await turns(20)
+            await sleep_ms(20)
             assert (await bench.read())[0] == 3
             drive(4, 0)
             bench.time.advance(20)
-            await turns(20)
+            await sleep_ms(20)
             assert (await bench.read())[0] == 4
         await bench.stop()
         assert Pin.made[4].handler is None and not Unit.made

@@ -5,6 +5,7 @@ from driver_kit import make, refused, values
 from fake_machine import Pin, drive, installed, run_waiting
 from patch_kit import FakeTime, Patch, turns
 
+from fieldpost.compat import asyncio, sleep_ms
 from fieldpost.drivers import contact
 from fieldpost.drivers.contact import Contact
 from fieldpost.drivers.gpio import Gpio
@@ -169,6 +170,36 @@ def test_the_handler_takes_no_memory():
         assert bench.flag.sets > 0
 
 
+class Noisy:
+    """A contact that is interrupted again so many times while it is settled."""
+
+    def __init__(self, times):
+        self.times = times
+        self.settled = 0
+        self.flag = contact.make_flag()
+
+    def settle(self):
+        self.settled += 1
+        if self.settled <= self.times:
+            self.flag.set()
+        return 1000
+
+    async def watched(self):
+        """How often it was settled in 100 ms."""
+        task = asyncio.create_task(contact.watch([self], self.flag))
+        await sleep_ms(100)
+        task.cancel()
+        return self.settled
+
+
+async def test_an_input_that_never_rests_leaves_the_others_their_turn():
+    assert 1 < await Noisy(1000).watched() <= 21
+
+
+async def test_it_rests_when_nothing_happens():
+    assert await Noisy(2).watched() == 3
+
+
 # -- the driver
 
 
@@ -202,7 +233,7 @@ async def test_every_edge_is_an_update():
         assert seen == [(1, False), (2, False)]
         await turns(3)
         drive(4, 1)
-        await turns(10)
+        await wait_for(lambda: len(seen) > 2)
         assert seen[2:] == [(1, True)]
         drive(4, 0, 1, 0)
         drive(5, 1)
@@ -219,8 +250,6 @@ async def test_every_edge_is_an_update():
 
 async def wait_for(condition):
     """Let time pass until it is so, but not for long."""
-    from fieldpost.compat import sleep_ms
-
     for _ in range(200):
         if condition():
             return
@@ -305,7 +334,7 @@ async def test_what_ends_the_task_is_told_and_it_goes_on():
         point.triggers = (broken,)
         await turns(3)
         drive(4, 1)
-        await turns(10)
+        await wait_for(driver._task.done)
         point.triggers = ()
         assert "full" in await refused(driver.read(driver.points), KeyError)
         await driver.read(driver.points)

@@ -188,6 +188,46 @@ async def test_others_run_between_two_registers():
         await driver.stop()
 
 
+class Interrupted:
+    """A chip that holds the data line until it got so many clocks."""
+
+    def __init__(self, clocks):
+        self.clocks = clocks
+        Pin.levels[21] = False
+        Pin.seen[22] = self.clock
+
+    def clock(self, level):
+        if not level:
+            self.clocks -= 1
+            if not self.clocks:
+                Pin.levels[21] = True
+
+
+async def test_a_chip_that_was_interrupted_gets_its_clocks():
+    with installed():
+        I2C.chips[72] = bytearray([7])
+        held = Interrupted(9)
+        driver = chip({"writable": True})
+        await driver.start()
+        assert held.clocks == 0
+        await driver.read(driver.points)
+        assert values(driver) == [7] and len(I2C.made) == 1
+        for clocks in (1, 5):
+            held = Interrupted(clocks)
+            await driver.read(driver.points)
+            assert held.clocks == 0 and values(driver) == [7]
+        held = Interrupted(3)
+        await driver.write(driver.points[0], 8)
+        assert held.clocks == 0 and I2C.chips[72][0] == 8
+        held = Interrupted(20)
+        assert await refused(driver.read(driver.points), DriverError) == "bus held low"
+        assert held.clocks == 11
+        assert await refused(driver.write(driver.points[0], 1), DriverError) == "bus held low"
+        await driver.read(driver.points)
+        assert values(driver) == [8]
+        await driver.stop()
+
+
 class Odd(I2C):
     def readfrom_mem(self, *_, **__):
         raise OSError(-259)
@@ -197,7 +237,7 @@ async def test_other_errors_of_the_bus_show_their_number():
     with installed():
         driver = chip({})
         await driver.start()
-        i2c._buses[22, 21][1] = Odd(0, Pin(22), Pin(21))
+        i2c._buses[22, 21].i2c = Odd(0, Pin(22), Pin(21))
         assert await refused(driver.read(driver.points), DriverError) == "bus error -259"
         await driver.stop()
 
@@ -217,6 +257,7 @@ async def test_devices_share_a_bus():
         assert values(one) + values(two) == [1, 2]
         await one.stop()
         await one.stop()
+        assert 0 in i2c._buses
         await two.start()  # again, as after a failure
         await two.read(two.points)
         await two.stop()

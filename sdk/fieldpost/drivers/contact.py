@@ -9,13 +9,16 @@ therefore not read there: edges alternate, so the level now tells those before.
 
 from array import array
 
-from ..compat import asyncio, const, ticks_diff, ticks_ms, wait_set
+from ..compat import asyncio, const, sleep_ms, ticks_diff, ticks_ms, wait_set
 from .board import part, pin
 
 #: Edges remembered until a task gets its turn, a power of two.
 _KEPT = const(16)
 _COUNT = const(0xFFFF)
 _LONG_MS = const(3600000)
+#: Between two turns of the task: an input that nobody drives may interrupt all the time.
+_PAUSE_MS = const(5)
+_LOOKS = const(4)
 
 
 def make_flag():
@@ -24,9 +27,10 @@ def make_flag():
 
 
 async def watch(contacts, flag):
-    """The task that settles ``contacts`` soon after each edge and when their time is over."""
+    """The task that settles ``contacts`` a few ms after an edge and when their time is over."""
     while True:
         await wait_set(flag, min(contact.settle() for contact in contacts))
+        await sleep_ms(_PAUSE_MS)
         flag.clear()
 
 
@@ -65,12 +69,13 @@ class Contact:
 
     def _look(self):
         """The number of edges, and the level behind the last of them."""
-        while True:
+        for _ in range(_LOOKS):
             count = self._count
             # MicroPython runs waiting handlers at branches, so here: after the pin was read.
             level = not self._invert if self._pin() else self._invert
             if count == self._count:
-                return count, level
+                break
+        return count, level
 
     def settle(self):
         """Tell of every level that lasted long enough; ms until there may be another."""

@@ -169,13 +169,13 @@ def _open(config):
         make = part("machine", "Counter")
     except DriverError:
         return _Interrupts(number, config)
-    edge = getattr(make, config["edge"].upper())
     for unit in range(_UNITS):
         if unit not in _taken:
             try:
+                edge = getattr(make, config["edge"].upper())
                 counter = make(unit, number, edge=edge, filter_ns=config["filter_ns"])
-            except (ValueError, OSError):
-                # The chip has fewer, or somebody else has it.
+            except (ValueError, OSError, TypeError, AttributeError):
+                # The chip has fewer, somebody else has it, or it cannot count these.
                 continue
             return _Unit(unit, counter)
     return _Interrupts(number, config)

@@ -36,6 +36,10 @@ transfer, so that it costs other devices one wait, and the node asks more and mo
 that wait a hardware bus of an ESP32 takes up to 100 ms for each byte and one more
 (ports/esp32/machine_i2c.c).
 
+A chip that was cut off in the middle of an answer keeps the data line low, which looks as if every
+address answered zeros: before a read or write it is given the clocks that it waits for (bus clear,
+UM10204 of NXP), else the device is down with ``bus held low``.
+
 API: ``machine.I2C(id, scl=, sda=, freq=, timeout=)``, ``machine.SoftI2C(scl, sda, freq=,
 timeout=)``, ``readfrom_mem``, ``writeto_mem``, library/machine.I2C of MicroPython's documentation.
 A scan addresses 8 to 119 without data, as ``I2C.scan`` does, but lets others run in between.
@@ -44,12 +48,15 @@ A scan addresses 8 to 119 without data, as ``I2C.scan`` does, but lets others ru
 from errno import EIO, ENODEV, ETIMEDOUT
 from struct import pack, unpack
 
-from ..compat import asyncio
+from ..compat import asyncio, const
 from ..errors import ConfigError, DriverError
 from .base import Driver
 from .board import part, pin
 
-#: Buses in use, by number or pins: ``[settings, machine's object, devices]``.
+#: What a chip still has to say is at most a byte and its acknowledgement.
+_CLEAR_CLOCKS = const(9)
+
+#: Buses in use, by their number or pins.
 _buses = {}
 
 
@@ -96,19 +103,19 @@ float64 = uint8
         """Open the bus, or join those who have it open. ``DriverError`` if that fails."""
         await self.stop()
         config = self.config
-        pins = config["scl"], config["sda"]
-        settings = pins + (config["freq"], config["stretch_us"])
-        key = pins if config["bus"] is None else config["bus"]
+        settings = config["scl"], config["sda"], config["freq"], config["stretch_us"]
+        key = settings[:2] if config["bus"] is None else config["bus"]
         if key not in _buses:
-            _buses[key] = [settings, _open(config), 0]
+            _buses[key] = _Bus(key, settings)
         bus = _buses[key]
-        if bus[0] != settings:
+        if bus.settings != settings:
             raise DriverError("bus in use with other settings")
-        bus[2] += 1
-        self._bus = key
+        bus.users += 1
+        self._bus = bus
 
     async def read(self, points):
         """Read the points one by one, with a turn for others in between."""
+        self._bus.free()
         reached = False
         reason = None
         for point in points:
@@ -141,6 +148,7 @@ float64 = uint8
         size, _, _, bits = field
         # Refused before anything is asked of the chip.
         data = encode(field, value, bytes(size), point.config)
+        self._bus.free()
         try:
             if bits < size * 8:
                 data = encode(field, value, self._get(point, size), point.config)
@@ -150,16 +158,16 @@ float64 = uint8
 
     async def stop(self):
         """Leave the bus."""
-        if self._bus is not None:
-            bus = _buses[self._bus]
-            bus[2] -= 1
-            if not bus[2]:
-                del _buses[self._bus]
+        bus = self._bus
+        if bus:
             self._bus = None
+            bus.users -= 1
+            if not bus.users:
+                del _buses[bus.key]
 
     def _get(self, point, size):
         config = self.config
-        i2c = _buses[self._bus][1]
+        i2c = self._bus.i2c
         if not config["register_bytes"]:
             return i2c.readfrom(config["address"], size)
         width = 8 * config["register_bytes"]
@@ -168,7 +176,7 @@ float64 = uint8
 
     def _put(self, point, data):
         config = self.config
-        i2c = _buses[self._bus][1]
+        i2c = self._bus.i2c
         if config["register_bytes"]:
             width = 8 * config["register_bytes"]
             register = point.config["register"]
@@ -177,7 +185,7 @@ float64 = uint8
             i2c.writeto(config["address"], data)
 
     async def _scan(self):
-        i2c = _buses[self._bus][1]
+        i2c = self._bus.i2c
         found = []
         for address in range(8, 120):
             try:
@@ -191,19 +199,39 @@ float64 = uint8
         return found
 
 
-def _open(config):
-    keys = {
-        "scl": pin(config["scl"], "IN", "up"),
-        "sda": pin(config["sda"], "IN", "up"),
-        "freq": config["freq"],
-        "timeout": config["stretch_us"],
-    }
-    try:
-        if config["bus"] is None:
-            return part("machine", "SoftI2C")(**keys)
-        return part("machine", "I2C")(config["bus"], **keys)
-    except (ValueError, TypeError, OSError) as error:
-        raise DriverError("bus: %s" % error) from None
+class _Bus:
+    """A bus; ``key`` is its number, or its pins where software makes it."""
+
+    def __init__(self, key, settings):
+        self.key = key
+        self.settings = settings
+        self.users = 0
+        self._open()
+
+    def free(self):
+        """Make sure that nobody holds the data line. ``DriverError`` if that cannot be."""
+        if not self._data():
+            self._open()
+            if not self._data():
+                raise DriverError("bus held low")
+
+    def _open(self):
+        scl, sda, freq, stretch_us = self.settings
+        clock = pin(scl, "OPEN_DRAIN", "up", value=1)
+        self._data = pin(sda, "OPEN_DRAIN", "up", value=1)
+        for _ in range(_CLEAR_CLOCKS):
+            # Slow enough for every chip: the interpreter takes some µs a step.
+            if not self._data():
+                clock(0)
+                clock(1)
+        keys = {"scl": clock, "sda": self._data, "freq": freq, "timeout": stretch_us}
+        try:
+            if isinstance(self.key, tuple):
+                self.i2c = part("machine", "SoftI2C")(**keys)
+            else:
+                self.i2c = part("machine", "I2C")(self.key, **keys)
+        except (ValueError, TypeError, OSError) as error:
+            raise DriverError("bus: %s" % error) from None
 
 
 def _reason(error):
