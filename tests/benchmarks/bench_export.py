@@ -2,8 +2,8 @@
 
 ``postgres_ratio``: against COPY of the same rows from a ready file into the same table.
 ``influx_ratio``: against posting ready-made lines, compressed like ours, batch by batch.
-``backfill_memory_mib``: peak resident memory of a process that backfills five million rows, less
-that of one which backfills none.
+``backfill_memory_mib``: peak resident memory of a process that backfills five million rows;
+``backfill_growth_mib``: what of that it takes more than for none.
 """
 
 import csv
@@ -73,7 +73,7 @@ def measure(seconds=5, rows=ROWS, backfill_rows=BACKFILL_ROWS):
         results |= _postgres(folder, store, seconds)
         store.close()
         results["ingest_records_per_s"] = round(_ingest(folder / "ingest.db", seconds))
-        results["backfill_memory_mib"] = _backfill_memory(folder, backfill_rows)
+        results |= _backfill_memory(folder, backfill_rows)
     return results
 
 
@@ -182,7 +182,7 @@ def _ingest(place, seconds):
 
 
 def _backfill_memory(folder, rows):
-    """MiB that so many rows take more than none."""
+    """MiB of a process that backfills so many rows, and what of it is more than for none."""
     fill(folder / "none.db", 0).close()
     fill(folder / "many.db", rows).close()
     peaks = []
@@ -190,7 +190,12 @@ def _backfill_memory(folder, rows):
         command = [sys.executable, __file__, "backfill", str(folder), name]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout))
-    return round((peaks[1] - peaks[0]) / 1024, 1)
+    none, many = (peak / 1024 for peak in peaks)
+    return {
+        "backfill_memory_mib": round(many, 1),
+        "backfill_growth_mib": round(many - none, 1),
+        "backfill_rows": rows,
+    }
 
 
 def _backfill(folder, name):
