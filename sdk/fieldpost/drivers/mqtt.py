@@ -205,7 +205,10 @@ def valid_filter(text):
 
 
 def covers(pattern, topic):
-    """Whether a filter covers a topic. ``topics`` has this too, along with 5 KB for publishers."""
+    """Whether a filter covers a topic.
+
+    ``topics`` can tell too; it is 3 KB that a node which publishes nothing has no other use for.
+    """
     if topic[0] == "$" and pattern[0] in "+#":
         return False
     levels = topic.split("/")
