@@ -4,8 +4,8 @@ Validating takes several times the memory of what results, so it is done once fo
 configuration, here or already on the host, and its result is kept beside the node's state. The
 file ``config.plan`` has a line that says what it was made from (version of the SDK, CRC of the
 configuration) and which modules it needs, one for the node and one for each device and each alarm,
-each JSON behind its CRC. After an empty line there is what only those ask for who look at a configuration,
-in lines of the same kind (see ``texts.py``), and in the end where that begins.
+each JSON behind its CRC. After an empty line there is what only those ask for who look at a
+configuration, in lines of the same kind (see ``texts.py``), and in the end where that begins.
 """
 
 import json

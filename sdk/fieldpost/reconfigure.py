@@ -20,8 +20,8 @@ async def apply(node, config):
 
     Returns the names of what was changed: ``mqtt:main`` (``mqtt:main reconnect`` where it
     reconnects), ``device:ahu-1``, ``subscription:default``, ``subscriber:default:collector``,
-    ``alarm:hot``, ``publish`` ... Raises ConfigError as well for what only a restart can change: the node's name,
-    the shape of a log.
+    ``alarm:hot``, ``publish`` ... Raises ConfigError as well for what only a restart can change:
+    the node's name, the shape of a log.
     """
     made = plan.load(config, node.folder, plan.NEXT)
     head = made.head()
