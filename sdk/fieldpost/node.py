@@ -303,11 +303,11 @@ class Node:
 
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
-        text = error if isinstance(error, str) else "%r" % error
+        text = (error if isinstance(error, str) else "%r" % (error,))[:_ERROR_CHARS]
         self.last_error = "%s: %s" % (key, text)
         if len(self.errors) == _ERRORS:
             self.errors.pop(0)
-        self.errors.append((self.clock.mono_ms(), key, text[:_ERROR_CHARS]))
+        self.errors.append((self.clock.mono_ms(), key, text))
 
 
 def _put_object(put, end, items):

@@ -69,6 +69,14 @@ def broken(node, args):
     return Rows(generate)
 
 
+def endless(node, args):
+    def generate():
+        while True:
+            yield Rows.PAUSE
+
+    return Rows(generate)
+
+
 async def wait(node, args):
     await sleep_ms(args["ms"])
     node.done.append(args["ms"])
@@ -99,6 +107,7 @@ class Module:
         ),
         "fail": (fail, "how: str", READ),
         "broken": (broken, "how: str", READ),
+        "endless": (endless, "", READ),
         "wait": (wait, "ms: int", READ),
         "odd": (lambda node, args: [float("nan"), {"x": 1e40 * 1e300 * 1e300}], "", READ),
         "object": (lambda node, args: [object()], "", READ),

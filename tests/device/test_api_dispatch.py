@@ -115,6 +115,7 @@ async def test_compact_arguments_at_the_address_of_a_method():
     assert await api.address('[{"gateway":"a","name":"b"}]', "echo") == {
         "value": {"gateway": "a", "name": "b"}
     }
+    assert await api.address('[{"id":9,"x":1}]', "echo") == {"value": {"id": 9, "x": 1}}
     assert await api.address("[5,6]", "echo") == {"error": "too many parameters"}
     assert await api.address("[5]", "put") == {"error": "missing parameter: value"}
     assert await api.address("[]", "all") == {"error": "missing parameter: a"}
@@ -303,6 +304,18 @@ async def test_a_read_ends_at_its_deadline():
     assert await api.kit("wait", ms=1) == {"value": "waited"}
     await asyncio.sleep(0.12)
     assert api.node.done == [1]
+
+
+async def test_rows_without_an_end_end_at_the_deadline():
+    api = Api(timeout_ms=30)
+    assert await api.kit("endless") == {"error": "timeout"}
+    assert await api.kit("endless", stream=1) == {"error": "timeout"}
+    try:
+        await api.dispatcher.call("python", "kit", "endless")
+    except ApiError as error:
+        assert str(error) == "timeout"
+    else:
+        raise AssertionError("it ended")
 
 
 async def test_a_change_goes_on_past_its_deadline():

@@ -153,6 +153,10 @@ async def test_a_short_reply_may_be_a_stream_too():
     api = Api()
     reply, count = await whole(api, await api.kit("echo", value=7, stream=1))
     assert (reply, count) == ({"value": 7}, 1)
+    # Ended, but not all of it fits: every quote takes four characters.
+    api = Api(segment=256)
+    reply, count = await whole(api, await api.kit("echo", value='"' * 60, stream=1))
+    assert (reply, count) == ({"value": '"' * 60}, 2)
     assert await api.kit("fail", how="api", stream=1) == {"error": "end of life"}
 
 

@@ -103,6 +103,11 @@ async def test_one_that_is_too_long_takes_no_memory():
     replies, _node = await answered(text, 2, max_request=256)
     assert replies == [{"error": "request longer than 256"}, {"value": 1}]
 
+    line = serial._Line(Node(max_request=256), Console())
+    for byte in b"\x1e" + b"x" * 5000:
+        line._take(byte)
+    assert len(line._text) == 257
+
 
 async def test_garbage_in_a_frame_is_answered():
     replies, _node = await answered(b"\x1e\n\x1e{\n\x1e\xff\n", 3)

@@ -136,6 +136,15 @@ def test_what_was_forgotten_is_not_opened_again():
     assert None not in {refusal(signatures, envelope) for envelope in envelopes}
 
 
+def test_the_oldest_are_forgotten_first():
+    signatures, clock, _ticks = made()
+    now = clock.unix_ms()
+    for number in range(100):
+        # Of two clocks: every second one is half a minute ahead.
+        assert refusal(signatures, signed(now + number + 30000 * (number % 2))) is None, number
+    assert refusal(signatures, signed(now + 100)) is None
+
+
 class Link:
     """A link with room, or without."""
 

@@ -154,6 +154,27 @@ async def test_acknowledgements_are_taken_and_nonsense_is_counted():
     assert node.api is None
 
 
+async def test_a_confirmation_that_wants_a_reply_goes_to_the_api():
+    node = Node(config(), FOLDER)
+    body = {"subscriber": "collector", "flush": 1, "stream": 1, "seq": 0}
+    node.on_message("fieldpost/nodes/gw/api/loggers/ackSubscribe", json.dumps(body), False, False)
+    assert node.api is node.dispatcher()
+    node.api.stop()
+
+
+async def test_the_last_errors_are_kept():
+    node = Node(config(), FOLDER)
+    for number in range(20):
+        node.bus.emit("error", "part", ValueError(number))
+    node.bus.emit("error", "part", "x" * 500)
+    assert node.counters["errors"] == 21
+    assert len(node.errors) == 16
+    assert [error[1] for error in node.errors] == ["part"] * 16
+    assert node.errors[0][2].startswith("ValueError(5")
+    assert node.errors[-1][2] == "x" * 120
+    assert node.last_error == "part: " + "x" * 120
+
+
 async def test_apply_touches_only_what_differs():
     node = Node(config(devices=[device("a"), device("b")]), FOLDER)
     task = asyncio.create_task(node.run())
