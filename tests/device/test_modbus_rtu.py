@@ -238,6 +238,24 @@ async def test_a_port_that_is_not_there():
     await driver.stop()
 
 
+async def test_pins_that_are_not_there():
+    class NoPin:
+        OUT = 3
+
+        def __init__(self, *_, **_options):
+            raise ValueError("invalid pin")
+
+    async with Wire({1: HOLDING}) as wire:
+        good, wire.Pin = wire.Pin, NoPin
+        driver = make(ModbusRtu, holding(0), uart=1, de=99)
+        assert await refused(driver.start(), DriverError) == "uart: invalid pin"
+        assert not wire.uarts
+        wire.Pin = good
+        await driver.start()
+        assert await read(driver) == [100]
+        await driver.stop()
+
+
 async def test_a_silent_unit_does_not_starve_others():
     async with Wire({1: HOLDING}) as wire:
         good = await client(holding(0, 2, 4))

@@ -14,7 +14,8 @@ answer at a time; their keys of the line have to be the same. Keys of a device:
 ``stop``            stop bits, 1 or 2 (1)
 ``unit``            address of the device on the line, 1..247 (1)
 ``answer_ms``       longest time until a unit begins to answer, 10..60000 (300)
-``timeout_ms``      for all of a read cycle (2000), with its waiting for other units of the line
+``timeout_ms``      for all of a read cycle (2000), with its waiting for other units of the line:
+                    more than ``answer_ms`` for each attempt and each silent unit
 ``retries``         further attempts of a request that got no valid answer, 0..9 (1); a silent
                     unit gets none until it answers again, so that it holds up others for
                     ``answer_ms`` once a cycle only
@@ -115,19 +116,22 @@ def _line(config):
 
 
 def _open(config):
-    """A ``machine.UART``, or a port with the same methods. Raises ``DriverError``."""
+    """``machine.UART``, or a port with the same methods, and the direction pin or None."""
     baudrate, stop = config["baudrate"], config["stop"]
     parity = {"none": None, "even": 0, "odd": 1}[config["parity"]]
     try:
         if config["port"]:
             from .modbus_port import Port
 
-            return Port(config["port"], baudrate, parity, stop)
-        from machine import UART
+            return Port(config["port"], baudrate, parity, stop), None
+        from machine import UART, Pin
 
+        de = config["de"]
+        if de is not None:
+            de = Pin(de, Pin.OUT, value=0)
         pins = {key: config[key] for key in _LINE[:2] if config[key] is not None}
         pins.update(bits=8, parity=parity, stop=stop, timeout=0, rxbuf=_MOST)
-        return UART(config["uart"], baudrate, **pins)
+        return UART(config["uart"], baudrate, **pins), de
     except (ImportError, OSError, ValueError) as error:
         raise DriverError("%s: %s" % (config["port"] or "uart", error))
 
@@ -151,12 +155,7 @@ class RtuBus:
         self._char_us = bits * 1000000 // baudrate
         # Ticks may be a millisecond short.
         self._gap_ms = 3 if baudrate > 19200 else 7 * self._char_us // 2000 + 2
-        self._de = None
-        if config["de"] is not None:
-            from machine import Pin
-
-            self._de = Pin(config["de"], Pin.OUT, value=0)
-        self._uart = _open(config)
+        self._uart, self._de = _open(config)
 
     def close(self):
         """Give the line back."""
@@ -247,9 +246,10 @@ class RtuBus:
         """What has come in; a line that had failed is opened for that."""
         if not self.users:
             raise LinkError("closed")
-        uart = self._uart = self._uart or _open(self._config)
-        n = uart.any()
-        return (n and uart.read(n)) or b""
+        if not self._uart:
+            self._uart, self._de = _open(self._config)
+        n = self._uart.any()
+        return (n and self._uart.read(n)) or b""
 
     async def _receive(self, driver, frame, wait_ms):
         size = _answer_size(frame)
