@@ -3,7 +3,7 @@
 import os
 
 from core_kit import UNIX_MS, still_clock
-from flow_kit import BOOT, STREAM, Flow
+from flow_kit import BOOT, STREAM, Flow, values
 
 from fieldpost import log, replay, segment, smallfile, spill
 from fieldpost.compat import names
@@ -126,6 +126,18 @@ class Store:
         return sorted(names(FOLDER + segment.FOLDER))
 
 
+def filled(count, **options):
+    """A store in which so many records were stored while nobody confirmed any."""
+    store = Store(durable=True, **options)
+    for _ in range(count // 20):
+        store.fill(20)
+        store.tend()
+    store.fill(count % 20)
+    store.tend(11)
+    assert store.log.stored == count
+    return store
+
+
 class LogFlow(Flow):
     """A ``Flow`` whose log is durable, and there again after ``reboot``."""
 
@@ -161,6 +173,19 @@ class LogFlow(Flow):
         return self.log.state()["mode"]
 
 
+def total(drops, reason=None):
+    """How many were announced as lost, for this reason or for any."""
+    return sum(count for why, count in drops if reason in (None, why))
+
+
+def accounted(store, reader, found):
+    """Nothing is lost that is not counted, nothing counted that is not lost."""
+    assert len(set(found)) == len(found)
+    lost = store.log.next - len(found)
+    assert reader.skipped == lost
+    assert total(store.drops) == lost == sum(store.log.dropped.values())
+
+
 def indexes(values):
     """The indexes of records made by ``fill``."""
     return [value - 100000 for value in values]
@@ -176,6 +201,40 @@ def taken(reader, limit=1 << 20):
         for _ in range(min(header.count, limit - len(found))):
             found.append(reader.take()[2])
     return found
+
+
+def fill(flow, count, per_second=20):
+    """Record so many values at a steady rate; each is its own index."""
+    for number in range(count):
+        flow.append(flow.ring.next)
+        if number % per_second == per_second - 1:
+            flow.tend()
+
+
+def run(flow, subscriber, ms, confirm=True):
+    """Let the subscriber work for so long; what arrived, in order, confirmed or not."""
+    got = []
+    end = flow.clock.mono_ms() + ms
+    second = 0
+    while flow.clock.mono_ms() < end:
+        wait = max(1, min(subscriber.step(), 1000, end - flow.clock.mono_ms()))
+        for flush in flow.link.flushes():
+            got += values(flush)
+            if confirm and "seq" in flush:
+                assert subscriber.ack(flush["flush"])
+        flow.pass_ms(wait)
+        if flow.clock.mono_ms() // 1000 > second:
+            second = flow.clock.mono_ms() // 1000
+            flow.ring.tend()
+    return got
+
+
+def reboot(flow):
+    """A boot with the time known; its subscriber a while later."""
+    flow.reboot(UNIX_MS)
+    subscriber = flow.subscriber()
+    flow.pass_ms(1000)
+    return subscriber
 
 
 class Fault:
