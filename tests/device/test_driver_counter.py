@@ -177,6 +177,14 @@ async def test_contacts_are_debounced():
             bench.time.advance(20)
             await sleep_ms(20)
             assert (await bench.read())[0] == 4
+            for level in (True, False):  # no interrupt comes
+                Pin.levels[4] = level
+                await bench.read()
+                await sleep_ms(20)
+                bench.time.advance(20)
+                await bench.read()
+                await sleep_ms(20)
+            assert (await bench.read())[0] == 5
         await bench.stop()
         assert Pin.made[4].handler is None and not Unit.made
 

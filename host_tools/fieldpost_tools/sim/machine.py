@@ -78,10 +78,16 @@ def _start(fd, cause, uid, state, folder):
     """Make the process look like a board: ``folder`` is its flash, mounted at ``/``.
 
     ``state`` is the folder that holds what outlives a reset but no power cut. Where the process
-    was given the place of a ROMFS image in memory, that is mounted at ``/rom``.
+    was given the place of a ROMFS image in memory, that is mounted at ``/rom``. Where the flash
+    has a folder ``pins``, this module has ``Pin`` and ``ADC`` of ``pins.py``.
     """
     global _chip
     _chip = _Chip(open(fd, "wb"), cause, uid, vfs.VfsPosix(state))
+    if "pins" in os.listdir(folder):
+        # Now, because the folder that it is in is not to be seen any more.
+        import pins
+
+        globals().update(Pin=pins.Pin, ADC=pins.ADC)
     vfs.umount("/")
     vfs.mount(_Flash(folder), "/")
     os.chdir("/")

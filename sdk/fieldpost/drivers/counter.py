@@ -225,7 +225,7 @@ class _Contacts:
     def __init__(self, config):
         from .contact import Contact, make_flag, watch
 
-        flag = make_flag()
+        self._flag = flag = make_flag()
         self._count = 0
         self._contact = Contact(config, config["edge"] == "falling", flag, self._change)
         self._task = asyncio.create_task(watch((self._contact,), flag))
@@ -236,6 +236,8 @@ class _Contacts:
     def take(self):
         count = self._count
         self._count = 0
+        # Also where an interrupt got lost, the task sees the level now.
+        self._flag.set()
         return count
 
     def close(self):
