@@ -37,6 +37,13 @@ def find_all(node, addresses):
     return [find(node, address) for address in addresses]
 
 
+def gateway_id(node, gateway):
+    """The id of a gateway of this node. Raises ApiError("invalid value")."""
+    if not isinstance(gateway, str) or gateway not in node.devices:
+        raise ApiError("invalid value")
+    return gateway
+
+
 def _named(node, gateways, name):
     """The point of this name, None unless exactly one of the gateways has it."""
     found = [

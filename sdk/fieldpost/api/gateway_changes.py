@@ -1,30 +1,18 @@
-"""Changes of gateways and addresses, which last: the second half of the module ``gateways``."""
+"""Changes of gateways and addresses, which last; loaded with the first of them."""
 
 from .. import staging
 from ..errors import ApiError
-from .address import find
+from .address import find, gateway_id
 
-#: Fields of the objects that say how things are, not how they are to be.
-_GATEWAY_STATE = ("internal", "cluster", "state")
+#: Fields whose own keys are those of the configuration.
 _PARTS = ("json", "private_json")
+#: Fields that say how things are, not how they are to be.
+_GATEWAY_STATE = ("internal", "cluster", "state")
 _ADDRESS_STATE = ("alias", "value", "value_string", "value_date", "status", "status_date")
 
 
-def known_gateway(node, gateway):
-    """The id of a gateway of this node. Raises ApiError("invalid value")."""
-    if not isinstance(gateway, str) or gateway not in node.devices:
-        raise ApiError("invalid value")
-    return gateway
-
-
 async def insert_gateway(node, args):
-    """Add a gateway: an object with ``id`` (or ``name``), ``driver`` and, as in a gateway, its
-    other fields; the keys of its driver stand in ``json``, secrets in ``private_json``.
-
-    ``{"gateway": {"id": "ahu-2", "driver": "modbus", "json": {"host": "10.0.0.7", "interval":
-    1000}}}``. It is polled at once, unless ``active`` is false. Returns its ``id``. Errors:
-    ``invalid value`` for what is no such object, or what the configuration does not allow.
-    """
+    """See ``gateways``."""
     row = _gateway_row(args["gateway"])
     if not isinstance(row.get("id"), str):
         raise ApiError("invalid value")
@@ -37,13 +25,8 @@ async def insert_gateway(node, args):
 
 
 async def update_gateway(node, args):
-    """Change fields of a gateway; those not mentioned stay, null sets one to its default.
-
-    ``{"gateway": "ahu-1", "changes": {"description": "roof", "json": {"interval": 500}}}``. Its
-    device starts anew, unless only ``description`` or ``tags`` change. Returns its ``id``, which
-    cannot change. Errors as of ``insertGateway``.
-    """
-    id = known_gateway(node, args["gateway"])
+    """See ``gateways``."""
+    id = gateway_id(node, args["gateway"])
     changes = _gateway_row(args["changes"])
     if changes.pop("id", id) != id:
         raise ApiError("invalid value")
@@ -52,37 +35,26 @@ async def update_gateway(node, args):
 
 
 async def delete_gateway(node, args):
-    """Remove a gateway and its addresses. Returns true. Errors: ``invalid value`` without such a
-    gateway; what the configuration does not allow: a subscription may name one of its addresses.
-    """
-    id = known_gateway(node, args["gateway"])
+    """See ``gateways``."""
+    id = gateway_id(node, args["gateway"])
     await staging.change(node, lambda config: config["devices"].remove(_device(config, id)))
     return True
 
 
 async def start_gateway(node, args):
-    """Poll a gateway from now on, also after a restart. Returns true. Error: ``invalid value``."""
+    """See ``gateways``."""
     return await _enable(node, args["gateway"], True)
 
 
 async def stop_gateway(node, args):
-    """Do not poll a gateway from now on, also after a restart; its ``state`` is ``stopped`` and
-    its addresses have no value. Returns true. Error: ``invalid value``.
-    """
+    """See ``gateways``."""
     return await _enable(node, args["gateway"], False)
 
 
 async def insert_address(node, args):
-    """Add an address: an object with ``gateway_id``, ``name`` and, as in an address, its other
-    fields; the unit and the keys of the driver stand in ``json``.
-
-    ``{"address": {"gateway_id": "ahu-1", "name": "dat", "log": "on_cov 0.5", "json": {"table":
-    "holding", "register": 0}}}``. Returns its numeric ``id``: the given one, else one that was
-    never used before. Errors: ``invalid value`` for what is no such object, or what the
-    configuration does not allow.
-    """
+    """See ``gateways``."""
     row = _address_row(args["address"])
-    gateway = known_gateway(node, row.pop("gateway_id", None))
+    gateway = gateway_id(node, row.pop("gateway_id", None))
 
     def edit(config):
         device = _device(config, gateway)
@@ -93,13 +65,7 @@ async def insert_address(node, args):
 
 
 async def update_address(node, args):
-    """Change fields of an address; those not mentioned stay, null sets one to its default.
-
-    ``{"address": "ahu-1/dat", "changes": {"log": "60000", "json": {"scale": 0.1}}}``. Its device
-    starts anew, unless only ``description`` or ``tags`` change. Returns its ``id``; that and the
-    gateway cannot change, the ``name`` can. Errors: ``invalid address``, and as of
-    ``insertAddress``.
-    """
+    """See ``gateways``."""
     point = find(node, args["address"])
     changes = _address_row(args["changes"])
     if changes.pop("id", point.id) != point.id:
@@ -111,9 +77,7 @@ async def update_address(node, args):
 
 
 async def delete_address(node, args):
-    """Remove an address; its id is not used again. Returns true. Errors: ``invalid address``; what
-    the configuration does not allow: a subscription may name it.
-    """
+    """See ``gateways``."""
     point = find(node, args["address"])
 
     def edit(config):
@@ -124,7 +88,7 @@ async def delete_address(node, args):
 
 
 async def _enable(node, gateway, enabled):
-    id = known_gateway(node, gateway)
+    id = gateway_id(node, gateway)
     if node.devices[id].enabled != enabled:
 
         def edit(config):

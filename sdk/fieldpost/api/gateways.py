@@ -23,19 +23,8 @@ from ..errors import ApiError, DriverError
 from ..point import is_value
 from ..texts import rows
 from . import filters
-from .address import find, find_all
+from .address import find, find_all, gateway_id
 from .call import READ, WRITE, Rows
-from .gateway_changes import (
-    delete_address,
-    delete_gateway,
-    insert_address,
-    insert_gateway,
-    known_gateway,
-    start_gateway,
-    stop_gateway,
-    update_address,
-    update_gateway,
-)
 
 
 def get_gateways(node, args):
@@ -60,7 +49,7 @@ def get_gateways(node, args):
 
 async def get_gateway(node, args):
     """One gateway by its id or name. Error: ``invalid value`` if there is none."""
-    id = known_gateway(node, args["gateway"])
+    id = gateway_id(node, args["gateway"])
     for row in rows(node):
         if row is None:
             await sleep_ms(0)
@@ -84,7 +73,7 @@ def get_addresses_by_gateway(node, args):
 
     Error: ``invalid value`` for a gateway that is not there, or as of ``getAddresses``.
     """
-    return _addresses(node, args["filter"], known_gateway(node, args["gateway"]))
+    return _addresses(node, args["filter"], gateway_id(node, args["gateway"]))
 
 
 async def get_address(node, args):
@@ -144,6 +133,83 @@ async def write_value(node, args):
         raise ApiError("invalid value")
     await node.devices[point.device].write(point, value)
     return True
+
+
+def insert_gateway(node, args):
+    """Add a gateway: an object with ``id`` (or ``name``), ``driver`` and, as in a gateway, its
+    other fields; the keys of its driver stand in ``json``, secrets in ``private_json``.
+
+    ``{"gateway": {"id": "ahu-2", "driver": "modbus", "json": {"host": "10.0.0.7", "interval":
+    1000}}}``. It is polled at once, unless ``active`` is false. Returns its ``id``. Errors:
+    ``invalid value`` for what is no such object, or what the configuration does not allow.
+    """
+    return _changes().insert_gateway(node, args)
+
+
+def update_gateway(node, args):
+    """Change fields of a gateway; those not mentioned stay, null sets one to its default.
+
+    ``{"gateway": "ahu-1", "changes": {"description": "roof", "json": {"interval": 500}}}``. Its
+    device starts anew, unless only ``description`` or ``tags`` change. Returns its ``id``, which
+    cannot change. Errors as of ``insertGateway``.
+    """
+    return _changes().update_gateway(node, args)
+
+
+def delete_gateway(node, args):
+    """Remove a gateway and its addresses. Returns true. Errors: ``invalid value`` without such a
+    gateway; what the configuration does not allow: a subscription may name one of its addresses.
+    """
+    return _changes().delete_gateway(node, args)
+
+
+def start_gateway(node, args):
+    """Poll a gateway from now on, also after a restart. Returns true. Error: ``invalid value``."""
+    return _changes().start_gateway(node, args)
+
+
+def stop_gateway(node, args):
+    """Do not poll a gateway from now on, also after a restart; its ``state`` is ``stopped`` and
+    its addresses have no value. Returns true. Error: ``invalid value``.
+    """
+    return _changes().stop_gateway(node, args)
+
+
+def insert_address(node, args):
+    """Add an address: an object with ``gateway_id``, ``name`` and, as in an address, its other
+    fields; the unit and the keys of the driver stand in ``json``.
+
+    ``{"address": {"gateway_id": "ahu-1", "name": "dat", "log": "on_cov 0.5", "json": {"table":
+    "holding", "register": 0}}}``. Returns its numeric ``id``: the given one, else one that was
+    never used before. Errors: ``invalid value`` for what is no such object, or what the
+    configuration does not allow.
+    """
+    return _changes().insert_address(node, args)
+
+
+def update_address(node, args):
+    """Change fields of an address; those not mentioned stay, null sets one to its default.
+
+    ``{"address": "ahu-1/dat", "changes": {"log": "60000", "json": {"scale": 0.1}}}``. Its device
+    starts anew, unless only ``description`` or ``tags`` change. Returns its ``id``; that and the
+    gateway cannot change, the ``name`` can. Errors: ``invalid address``, and as of
+    ``insertAddress``.
+    """
+    return _changes().update_address(node, args)
+
+
+def delete_address(node, args):
+    """Remove an address; its id is not used again. Returns true. Errors: ``invalid address``; what
+    the configuration does not allow: a subscription may name it.
+    """
+    return _changes().delete_address(node, args)
+
+
+def _changes():
+    """What only those need who change something."""
+    from . import gateway_changes
+
+    return gateway_changes
 
 
 def _within(point, value):

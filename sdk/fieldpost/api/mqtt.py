@@ -10,7 +10,6 @@ Changes last, and take effect at once: a broker whose connection changes is conn
 may be the one that the request came by.
 """
 
-from .. import staging
 from ..errors import ApiError
 from .call import READ, WRITE
 
@@ -51,7 +50,7 @@ async def insert_broker(node, args):
     does not allow.
     """
     row = _row(args["broker"])
-    await staging.change(node, lambda config: _append(config, "mqtt", row))
+    await _staging().change(node, lambda config: _append(config, "mqtt", row))
     return row.get("name") or "main"
 
 
@@ -66,7 +65,7 @@ async def update_broker(node, args):
     changes = _row(args["changes"])
     if changes.pop("name", name) != name:
         raise ApiError("invalid value")
-    await staging.change(node, lambda config: staging.merge(_found(config, name), changes))
+    await _staging().change(node, lambda config: _staging().merge(_found(config, name), changes))
     return name
 
 
@@ -75,7 +74,7 @@ async def delete_broker(node, args):
     broker; what the configuration does not allow: a pattern may name it.
     """
     name = args["broker"]
-    await staging.change(node, lambda config: config["mqtt"].remove(_found(config, name)))
+    await _staging().change(node, lambda config: config["mqtt"].remove(_found(config, name)))
     return True
 
 
@@ -102,7 +101,7 @@ async def insert_pattern(node, args):
         config["publish"] = config.get("publish") or {}
         return _append(config["publish"], args["kind"], row)
 
-    return await staging.change(node, edit)
+    return await _staging().change(node, edit)
 
 
 async def update_pattern(node, args):
@@ -114,9 +113,9 @@ async def update_pattern(node, args):
 
     def edit(config):
         patterns, index = _place(config, args)
-        staging.merge(patterns[index], changes)
+        _staging().merge(patterns[index], changes)
 
-    await staging.change(node, edit)
+    await _staging().change(node, edit)
     return True
 
 
@@ -129,8 +128,15 @@ async def delete_pattern(node, args):
         patterns, index = _place(config, args)
         patterns.pop(index)
 
-    await staging.change(node, edit)
+    await _staging().change(node, edit)
     return True
+
+
+def _staging():
+    """What only those need who change something."""
+    from .. import staging
+
+    return staging
 
 
 def _broker(config):
@@ -151,7 +157,7 @@ def _row(given):
 
 
 def _found(config, name):
-    return staging.find(config.get("mqtt"), "name", name, "main")
+    return _staging().find(config.get("mqtt"), "name", name, "main")
 
 
 def _append(table, key, row):
