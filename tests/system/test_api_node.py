@@ -1,6 +1,7 @@
 """The API of a whole node on a virtual board, over mosquitto and over the board's serial line."""
 
 import hashlib
+import hmac
 import json
 import statistics
 import subprocess
@@ -310,3 +311,68 @@ def test_confirmations_do_not_load_the_api(micropython, umqtt_path, compiled, tm
         check=False,
     )
     assert done.stdout.strip() == "1 []", done.stdout + done.stderr
+
+
+CPYTHON = """
+import asyncio
+from fieldpost.node import Node
+device = {"id": "v", "driver": "virtual", "points": [{"id": 1, "name": "n", "value": 5}]}
+asyncio.run(Node({"node": "gw", "devices": [device]}).run(console=True))
+"""
+
+
+def test_a_node_on_cpython_answers_on_its_console_if_asked_to(tmp_path):
+    program = subprocess.Popen(
+        [sys.executable, "-c", CPYTHON],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    try:
+        for id in (1, 2):
+            request = {"id": id, "module": "gateways", "method": "getLastValue", "address": 1}
+            program.stdin.write(b"noise\x1e" + json.dumps(request).encode() + b"\n")
+            reply = program.stdout.readline()
+            assert reply[:1] == b"\x1e"
+            assert json.loads(reply[1:])["id"] == id
+    finally:
+        program.kill()
+        program.communicate()
+
+
+SECRET = "correct horse battery"
+
+
+def signed(request, topic, nonce):
+    """A request in its envelope, as WIRE_FORMATS' signature of webhooks: HMAC-SHA256."""
+    ts = time.time_ns() // 1_000_000
+    text = json.dumps(request)
+    signature = hmac.new(SECRET.encode(), f"{ts}\n{nonce}\n{topic}\n{text}".encode(), "sha256")
+    return {"auth": {"ts": ts, "nonce": nonce, "mac": signature.hexdigest()}, "request": text}
+
+
+def test_signed_requests(mosquitto, micropython, umqtt_path):
+    api = {"mqtt": ["*"], "mqtt_secret": SECRET}
+    read = {"id": "r", "module": "gateways", "method": "getLastValue", "address": 1}
+    topic = "fieldpost/nodes/gw-1/api"
+    with board(configuration(mosquitto.port, api=api)) as made, Mqtt(mosquitto.port) as mqtt:
+        time.sleep(1)  # the board's clock counts whole seconds: boot must be past
+        mqtt.send(read)
+        assert mqtt.next() == {"id": "r", "error": "signature missing"}
+        envelope = signed(read, topic, "first-one")
+        mqtt.send(envelope)
+        assert "value" in mqtt.next()
+        mqtt.send({"id": "again", **envelope})
+        assert mqtt.next() == {"id": "again", "error": "signature used"}
+        mqtt.send(envelope, "/gateways/getLastValue")
+        assert mqtt.next() == {"error": "signature invalid"}
+        long = {**read, "address": "quote" * 850}
+        mqtt.send(signed(long, topic, "third-one"))
+        assert mqtt.next() == {"error": "request longer than 4096"}
+        mqtt.send({"noreply": True, "subscriber": "none", "flush": 1}, "/loggers/ackSubscribe")
+        with Serial(made) as wire:
+            info = wire.value("system.getInfo")
+        assert info["counters"]["api_bad"] == 4
+        assert info["counters"]["bad_requests"] == 1
