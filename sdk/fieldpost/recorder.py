@@ -111,13 +111,14 @@ class Recorder:
         wait = _LONGEST_MS
         for watch in self._paced:
             wait = min(wait, watch.tend(ticks))
+        # The same moment on the wall: reading the ticks again would be later.
+        now = self.clock.mono_at(ticks) + (self.clock.offset_ms or 0)
         for entry in self._timed:
-            wait = min(wait, self._run_timed(entry, ticks))
+            wait = min(wait, self._run_timed(entry, ticks, now))
         self._wake = ticks_add(ticks, wait)
         return wait
 
-    def _run_timed(self, entry, ticks):
-        now = self.clock.wall_ms()
+    def _run_timed(self, entry, ticks, now):
         rule, watches, due = entry
         if due and due <= now:
             at = ticks_add(ticks, -min(now - due, _LONGEST_MS))

@@ -132,6 +132,23 @@ def test_an_aligned_record_carries_its_moment_though_the_loop_is_late():
     assert [ms for ms, _ in bench.run(5 * MINUTE + 1000)] == [i * MINUTE for i in range(1, 6)]
 
 
+def test_the_moment_is_exact_though_the_work_takes_time():
+    bench = Bench("10000")
+
+    class Slow(Ticks):
+        """Every look at the clock is a little later."""
+
+        def __call__(self):
+            self.advance(3)
+            return self.now
+
+    bench.clock.ticks = bench.ticks = Slow(bench.ticks.now)
+    bench.read(7)
+    offset = bench.log.start + bench.clock.offset_ms
+    moments = [ms + offset for ms, _ in bench.run(60000)]
+    assert len(moments) >= 5 and not [ms for ms in moments if ms % 10000], moments
+
+
 def test_a_moment_that_was_slept_through_is_recorded_once():
     bench = Bench("1000")
     bench.read(5)
