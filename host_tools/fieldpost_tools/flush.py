@@ -182,15 +182,24 @@ def _packed_flush(node, payload):
     position = _PACKED.size + length
     if version != 1 or position > len(payload):
         raise FlushError(f"packed flush of version {version}, {len(payload)} bytes, is not known")
-    chunks = []
     try:
         subscription = payload[_PACKED.size : position].decode()
+        chunks = decode_chunks(payload, position)
+    except (FlushError, UnicodeDecodeError) as error:
+        raise FlushError(f"packed flush {flush_id}: {error}") from None
+    return Flush(node, subscription, flush_id, skipped, chunks)
+
+
+def decode_chunks(payload, position=0):
+    """``Chunk`` objects of packed bytes, from a position to the end; without empty ones."""
+    chunks = []
+    try:
         while position < len(payload):
             header, records, position = record.decode(payload, position)
             chunks.append(_checked(header, records))
-    except (record.RecordError, UnicodeDecodeError) as error:
-        raise FlushError(f"packed flush {flush_id}, byte {position}: {error}") from None
-    return Flush(node, subscription, flush_id, skipped, [chunk for chunk in chunks if chunk[4]])
+    except record.RecordError as error:
+        raise FlushError(f"byte {position}: {error}") from None
+    return [chunk for chunk in chunks if chunk.records]
 
 
 def _checked(header, records):

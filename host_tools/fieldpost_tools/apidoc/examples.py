@@ -73,6 +73,7 @@ CALLS = (
     ("loggers.deleteSubscription", {"subscription": "plant/fast"}),
     ("loggers.query", {"address": "tank/level", "limit": 2}),
     ("loggers.query", {"address": 1, "aggregate": "15m", "limit": 1}),
+    ("loggers.fetch", {"index": 0, "maxBytes": 128}),
     ("loggers.live", {"address": ["tank/level"], "lifetime": 1000}),
     ("mqtt.getBrokers", {}),
     ("mqtt.getStatus", {}),

@@ -23,6 +23,7 @@ COMMANDS = {
     "api": "Call a node's API.",
     "monitor": "Show a node's live values and counters.",
     "collect": "Store what nodes send, then acknowledge it.",
+    "fetch": "Read a node's own log into a store.",
     "query": "Show stored records.",
     "export": "Write stored records elsewhere.",
     "report": "Write an HTML page about the stored data.",

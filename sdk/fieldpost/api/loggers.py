@@ -253,6 +253,20 @@ def query(node, args):
     return query(node, args)
 
 
+def fetch(node, args):
+    """The log of ``subscription`` from ``index`` on, as it is stored, about ``maxBytes`` of it.
+
+    For hosts that read a node's log without being its subscriber: nothing is confirmed, nothing
+    removed. ``chunks`` is base64 of packed chunks (as in packed flushes), each with stream,
+    number and time of its first record, ``count`` how many records they have; ``index`` is where
+    to go on, ``next`` the index behind the newest record, ``skipped`` how many before ``chunks``
+    are gone. An index beyond ``next`` is of an earlier life of the log: begin again at 0.
+    """
+    from .fetch import fetch
+
+    return fetch(node, args)
+
+
 def live(node, args):
     """Send the values of the addresses now, and as they change, for ``lifetime`` ms.
 
@@ -362,6 +376,11 @@ align: enum left center = left
 limit: int 1.. = ?
 subscription: str 1..64 = default
 """,
+        READ,
+    ),
+    "fetch": (
+        fetch,
+        "index: int 0.. = 0\nmaxBytes: int 128..4096 = 2048\nsubscription: str 1..64 = default",
         READ,
     ),
     "live": (
