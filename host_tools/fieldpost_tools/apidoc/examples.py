@@ -108,6 +108,9 @@ _OTHERS = {
     "board": "x86_64",
     "free": 3_145_728,
     "total": 4_194_304,
+    "chunks": "9REgAAUAAAAJAAAA…",
+    "count": 5,
+    "index": 5,
 }
 
 
