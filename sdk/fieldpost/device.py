@@ -15,6 +15,9 @@ from .events import DEVICE_DISCOVERED, DEVICE_DOWN, DEVICE_RECOVERED, ERROR
 
 _BACKOFF_MAX_MS = const(60000)
 _REASON_CHARS = const(80)
+#: How often points are looked at for times that are too old; ticks tell those of six days.
+_AGE_MS = const(86400000)
+_OLD_MS = const(259200000)
 
 
 class Device:
@@ -38,8 +41,10 @@ class Device:
         self.reads = self.failures = self.overruns = 0
         self._started = False
         self._misses = 0
-        #: One read at a time.
+        #: One read at a time: when the last one began, why it failed.
         self._reading = asyncio.Lock()
+        self._began = self._aged = ticks_ms()
+        self._reason = None
 
     async def run(self, task):
         """The device's task: read every ``interval`` ms, on a schedule that does not drift."""
@@ -66,16 +71,32 @@ class Device:
     async def refresh(self, points):
         """Read some of its points now, beside the schedule, under the device's deadline.
 
-        Waits for a read that is going on. Whether the device is down is the schedule's to tell.
-        Raises DriverError.
+        Waits for a read that is going on. What others have asked for meanwhile is not asked again.
+        Whether the device is down is the schedule's to tell. Raises DriverError.
         """
+        asked = ticks_ms()
         async with self._reading:
             self._need_start()
-            await self._ask(self.driver.read, points)
+            if ticks_diff(self._began, asked) > 0:
+                if self._reason:
+                    raise DriverError(self._reason)
+                if all(point.ticks and ticks_diff(point.ticks, asked) >= 0 for point in points):
+                    return
+            await self._take(self.driver.read, points)
 
     def _need_start(self):
         if not self._started:
             raise DriverError("not started" if self.status in ("init", "ok") else self.status)
+
+    async def _take(self, work, *arguments):
+        self._began = ticks_ms()
+        self._reason = "cancelled"
+        try:
+            await self._ask(work, *arguments)
+            self._reason = None
+        except DriverError as error:
+            self._reason = error.args[0]
+            raise
 
     async def _ask(self, work, *arguments):
         """Let the driver work; whatever is wrong becomes a DriverError."""
@@ -97,7 +118,7 @@ class Device:
     async def _cycle(self):
         async with self._reading:
             try:
-                await self._ask(self._read)
+                await self._take(self._read)
             except DriverError as error:
                 self._down(error.args[0])
             else:
@@ -116,11 +137,21 @@ class Device:
     def _up(self):
         self.reads += 1
         self._misses = 0
+        self._age()
         if self.status != "ok":
             known = self.status != "init"
             self.status = "ok"
             event = DEVICE_RECOVERED if known else DEVICE_DISCOVERED
             self.bus.emit(event, self.id, self.protocol)
+
+    def _age(self):
+        """Forget the times of values that are as they were for days."""
+        now = ticks_ms()
+        if ticks_diff(now, self._aged) >= _AGE_MS:
+            self._aged = now
+            for point in self.points:
+                if point.ticks is not None and ticks_diff(now, point.ticks) > _OLD_MS:
+                    point.ticks = None
 
     def _down(self, reason):
         self.failures += 1
@@ -136,7 +167,7 @@ class Device:
 def _short(words, error):
     """The text of an error that ``words``, str or repr, makes; of bounded length."""
     try:
-        return words(error)[:_REASON_CHARS]
+        return words(error)[:_REASON_CHARS] or type(error).__name__
     except Exception:
         # Even that is the driver's code.
         return type(error).__name__

@@ -38,8 +38,8 @@ class Point:
 
     ``id`` is the numeric address that records carry, ``key`` is ``device/name``. ``value`` is the
     last good value (None until read), ``text`` the driver's own wording of it, ``status`` is
-    ``ok`` or a short reason, ``ticks`` the moment of the last update or failure. ``config`` holds
-    the driver's own keys. The node sets ``bus`` and ``triggers``.
+    ``ok`` or a short reason, ``ticks`` the moment of the last update or failure, None where that
+    is days ago. ``config`` holds the driver's own keys. The node sets ``bus`` and ``triggers``.
     """
 
     #: While it fails: ticks of the last good value; None without one in the last five days.

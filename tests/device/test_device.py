@@ -421,6 +421,57 @@ async def test_the_schedule_waits_for_a_read_now_and_is_not_down_by_it():
     assert bench.device.failures == 0
 
 
+async def test_many_reads_now_are_one():
+    for act, told in ((None, "read"), (DriverError("gone"), "gone")):
+        gate = asyncio.Event()
+        bench = Bench(Scripted(None, gate, act), interval=10000, timeout_ms=5000)
+        running = asyncio.create_task(bench.device.run(bench.task))
+        while not bench.task.beats:
+            await asyncio.sleep(0)
+        # One that is going on, which began too early for the others, and one for all of those.
+        first = asyncio.create_task(asked(bench))
+        await asyncio.sleep(0.02)
+        others = [asyncio.create_task(asked(bench)) for _ in range(8)]
+        await asyncio.sleep(0.02)
+        gate.set()
+        assert await first == "read"
+        for other in others:
+            assert await other == told
+        assert bench.device.driver.calls.count("read") == 3
+        running.cancel()
+        await turns(5)
+
+
+async def test_times_that_ticks_cannot_tell_are_forgotten():
+    time = FakeTime(now=5)
+    day = 86400000
+    driver = Scripted(None)
+
+    async def read(points):
+        driver.calls.append("read")
+        if driver.calls.count("read") == 1:
+            points[0].update(1)
+            points[0].ticks = time.now
+        points[1].update(2)
+        points[1].ticks = time.now
+
+    driver.read = read
+    bench = Bench(driver, interval=day // 4)
+    with time.of(device):
+        bench.device._aged = time.now
+    seen = []
+    bench.task.beat = lambda: seen.append([point.ticks for point in bench.points])
+    with time.of(device):
+        running = asyncio.create_task(bench.device.run(bench.task))
+        while len(seen) < 80:
+            await asyncio.sleep(0)
+        running.cancel()
+        await turns(5)
+    assert seen[4 * 2][0] == 5
+    assert all(ticks is None for ticks, _ in seen[4 * 5 :])
+    assert all(ticks is not None for _, ticks in seen)
+
+
 async def test_a_read_now_of_a_device_that_is_down():
     bench = Bench(Scripted(DriverError("gone"), None), interval=10000)
     running = asyncio.create_task(bench.device.run(bench.task))
