@@ -124,7 +124,7 @@ def on_mqtt(fake, host, port, node="gw-1"):
 
 
 class Line:
-    """A pseudo terminal with ``fake`` at its other end; ``path`` is the device.
+    """A pseudo terminal with ``fake`` at its other end; ``path`` is the device, ``device`` open.
 
     ``before`` is printed before each reply, ``between`` between its messages.
     """
@@ -134,9 +134,9 @@ class Line:
         self.before = b""
         self.between = b""
         self.heard = bytearray()
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        self.path = os.ttyname(self._slave)
+        self._master, self.device = os.openpty()
+        tty.setraw(self.device)
+        self.path = os.ttyname(self.device)
         self._closing = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -149,7 +149,7 @@ class Line:
         """Unplug the board."""
         self._closing = True
         self._thread.join(10)
-        os.close(self._slave)
+        os.close(self.device)
         os.close(self._master)
 
     def _run(self):

@@ -323,6 +323,7 @@ def test_parallel_calls_get_their_own_replies(client, fake):
     with ThreadPoolExecutor(16) as pool:
         results = list(pool.map(one, range(200)))
     assert [result["number"] for result in results] == list(range(200))
+    assert client._waiting == {}
 
 
 def test_closing_ends_the_calls_that_wait(client):
@@ -477,9 +478,23 @@ def test_serial_says_what_came_instead_of_an_answer(line, printed, words):
         client.call("gateways.readValue", address=1)
 
 
+def test_serial_what_came_before_a_request_is_no_answer_to_it(line):
+    line.fake.arrange = lambda messages: []
+    line.before = b"before"
+    with Client(SerialTransport(line.path), SHORT_S) as client:
+        with pytest.raises(ApiTimeout, match="printed …'before'"):
+            client.call("gateways.readValue", address=1)
+        line.before = b""
+        with pytest.raises(ApiTimeout, match="printed nothing"):
+            client.call("gateways.readValue", address=1)
+
+
 def test_serial_sends_nothing_but_the_request_and_touches_no_line(line, monkeypatch):
     asked = []
     real = fcntl.ioctl
+    settings = termios.tcgetattr(line.device)
+    settings[2] |= termios.HUPCL  # as every real port has it
+    termios.tcsetattr(line.device, termios.TCSANOW, settings)
     monkeypatch.setattr(fcntl, "ioctl", lambda *args: (asked.append(args[1]), real(*args))[1])
     with Client(SerialTransport(line.path)) as client:
         client.call("gateways.readValue", address=1)
