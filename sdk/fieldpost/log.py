@@ -45,8 +45,6 @@ class Log(Spill):
         # after which records from there on were acquired.
         self._marks = []
         self._since = self.clock.mono_ms()
-        # What is before this index is stored although no segment is full.
-        self._due = 0
         # Records of this boot were stored before it knew the time.
         self._undated = False
         # Header of the oldest segment; RTC memory.
@@ -124,9 +122,7 @@ class Log(Spill):
             or any(self._is_stuck(cursor) for cursor in self.cursors)
             or (options["onRamOverflow"] and len(self.waiting()) * 4 > self.frames * 3)
         ):
-            if self.mode != FILE:
-                self._due = self.next
-            self.mode = FILE
+            self._enter_file()
         elif not self.segments:
             much = options["onEntries"] and self.next - self._floor() > options["onEntries"]
             self.mode = EXTENDED if much else RAM

@@ -38,6 +38,8 @@ class Spill(Ring):
         self.segments = []
         # What is on flash is behind this index; older frames in the ring are stored already.
         self._stored = 0
+        # What is before this index is stored although no segment is full.
+        self._due = 0
         # Up to where damage was counted, by segment.
         self._damaged = {}
         self._space = segment.Space(folder, options["segment"])
@@ -88,8 +90,11 @@ class Spill(Ring):
         return self.segments[at + 1] if at + 1 < len(self.segments) else self._stored
 
     def damaged(self, index, start, end):
-        """Account once for records of the segment ``index`` that a reader found damaged."""
-        start = max(start, self._damaged.get(index, 0))
+        """Account once for records of the segment ``index`` that a reader found damaged.
+
+        What every cursor has passed is not lost, whoever reads it again.
+        """
+        start = max(start, self._damaged.get(index, 0), self._floor())
         if end > start:
             self._damaged[index] = end
             self.count_drop("damaged", end - start)
@@ -213,12 +218,17 @@ class Spill(Ring):
 
     # -- room
 
+    def _enter_file(self):
+        if self.mode != FILE:
+            self._due = self.next
+        self.mode = FILE
+
     def _make_room(self):
         tail = self._tail
         if self._first[tail] + self._counts[tail] > self.stored and (
             self.mode != RAM or self.options["onRamOverflow"]
         ):
-            self.mode = FILE
+            self._enter_file()
             self.store(True)
         return Ring._make_room(self)
 

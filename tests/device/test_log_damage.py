@@ -144,6 +144,22 @@ def test_damage_is_counted_once_by_all_readers():
     assert skipped[1] == skipped[2] == skipped[0] + FRAME
 
 
+def test_what_was_delivered_before_it_was_damaged_is_not_lost():
+    store = filled(150)
+    store.cursor.ack(FRAME + 5)
+    store.tend()
+    flip(path_of(store, 0), 60)
+    store.open()
+    # History reads all that there is.
+    reader = store.log.reader(store.log.oldest)
+    assert indexes(taken(reader)) == list(range(FRAME, 150))
+    assert store.drops == []
+    flip(path_of(store, 0), 60 + 2 * FRAME * 5)
+    store.open()
+    lost = 150 - FRAME - len(taken(store.log.reader(0)))
+    assert store.drops == [("damaged", lost - 5)]
+
+
 def test_the_header_of_the_newest_segment():
     store = filled(300)
     flip(path_of(store, -1), 9)

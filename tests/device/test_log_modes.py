@@ -67,6 +67,21 @@ def test_a_burst_is_written_when_it_comes():
     assert run(flow, subscriber, 30000) == list(range(2999))
 
 
+def test_a_burst_that_just_overflows_is_stored_as_a_whole():
+    flow = LogFlow()
+    flow.subscriber()
+    flow.link.connected = False
+    while flow.mode() == RAM:
+        flow.append(flow.ring.next)
+    # Of the segment that it wrote, and of what the ring has room for again.
+    entered = flow.ring.next
+    flow.tend(3)
+    assert flow.ring.stored == entered
+    fill(flow, 5)
+    flow.tend(3)
+    assert flow.ring.stored == entered
+
+
 def test_without_ram_overflow():
     flow = LogFlow({"onRamOverflow": False})
     flow.subscriber()
