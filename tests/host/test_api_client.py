@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import random
+import socket
 import termios
 import threading
 import time
@@ -14,6 +15,7 @@ from paho.mqtt.publish import single
 
 import fake_node
 import servers
+from certificates import Certificates
 from fieldpost.api.signature import Signatures
 from fieldpost.errors import ApiError
 from fieldpost_tools.api import (
@@ -421,6 +423,34 @@ def test_mqtt_signs_what_the_node_accepts_once(broker, url, fake, monkeypatch):
 def test_mqtt_a_secret_that_no_node_has(secret):
     with pytest.raises(InputError, match=r"secret: '\*\*\*' is not allowed"):
         MqttTransport("mqtt://h", "gw-1", secret=secret)
+
+
+def test_mqtt_verifies_the_broker(tmp_path, fake):
+    made = Certificates(tmp_path)
+    made.authority("ca")
+    made.authority("other")
+    made.sign("server", "ca", "subjectAltName=IP:127.0.0.1")
+    lines = (f"certfile {made.path('server.pem')}", f"keyfile {made.path('server.key')}")
+    with servers.Mosquitto(tmp_path, *lines) as broker:
+        url = f"mqtts://{broker.host}:{broker.port}"
+        with (
+            Client(MqttTransport(url, "gw-1", ca=made.path("ca.pem")), SHORT_S) as client,
+            pytest.raises(ApiTimeout, match="heard of no node"),
+        ):
+            client.call("system.echo")
+        for ca in (made.path("other.pem"), None):
+            with pytest.raises(ApiLinkError, match="certificate is not trusted"):
+                Client(MqttTransport(url, "gw-1", ca=ca))
+    with pytest.raises(InputError, match=r"none\.pem"):
+        MqttTransport("mqtts://h", "gw-1", ca="none.pem")
+
+
+def test_mqtt_a_broker_that_accepts_and_stays_silent(monkeypatch):
+    monkeypatch.setattr(MqttTransport, "CONNECT_TIMEOUT_S", SHORT_S)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ApiLinkError, match="no answer"):
+            Client(MqttTransport(url, "gw-1"))
 
 
 def test_mqtt_a_lost_broker_fails_calls_and_comes_back(mosquitto, fake):
