@@ -61,7 +61,7 @@ async def test_errors_have_the_words_of_the_wire_format():
         ({"module": "kit", "method": "fail", "how": "api"}, "end of life"),
         ({"module": "kit", "method": "fail", "how": "driver"}, "timeout"),
         ({"module": "kit", "method": "fail", "how": "bug"}, "internal error"),
-        ({"module": "kit", "method": "fail", "how": "memory"}, "internal error"),
+        ({"module": "kit", "method": "fail", "how": "memory"}, "out of memory"),
         ({"module": "kit", "method": "broken", "how": "api"}, "end of life"),
         ({"module": "kit", "method": "object"}, "internal error"),
     ):

@@ -165,6 +165,7 @@ def node_with(**settings):
     api = Api(**settings)
     api.node.prefix = "fieldpost/nodes/gw"
     api.node.counters = {"bad_requests": 0}
+    api.node.settings = {"api": api.dispatcher.settings}
     api.node.dispatcher = lambda: api.dispatcher
     return api.node, api
 
@@ -224,6 +225,17 @@ async def test_confirmations_need_no_signature():
     node, _api = node_with(mqtt_secret=SECRET)
     reply = await asked(node, {"x": 1}, TOPIC + "/loggers/ackSubscribe")
     assert "signature" not in reply["error"]
+
+
+async def test_where_the_dispatcher_finds_no_memory_the_reply_says_so():
+    node, _api = node_with()
+
+    def dispatcher():
+        raise MemoryError
+
+    node.dispatcher = dispatcher
+    assert await asked(node, {}) == {"error": "out of memory"}
+    assert len(node.faults) == 1
 
 
 async def test_a_reply_waits_for_the_link_and_is_given_up_without():

@@ -9,9 +9,12 @@ by the deadline of its request once it has begun, and refused where a transport 
 ``handler(node, args)`` is a function or a coroutine function; ``args`` has every declared
 parameter, None for an optional one that was not given. It returns what JSON can say, or ``Rows``,
 also within dicts and lists. It raises ApiError, or another FieldpostError, whose text is then the
-reply's error; any other exception is reported as a bug, and the reply says ``internal error``.
+reply's error; any other exception is reported, and the reply says ``internal error`` (or ``out of
+memory``).
 """
 
+#: The method that confirms what was delivered: every transport allows it, unsigned and unaudited.
+CONFIRM = "loggers.ackSubscribe"
 READ = "read"
 WRITE = "write"
 

@@ -12,8 +12,8 @@ A request is an object with ``module``, ``method`` and the arguments by name, an
 A reply has a ``value`` or an ``error``. Beside what the methods themselves say, errors are
 ``invalid request``, ``invalid id``, ``invalid module``, ``invalid method`` (also one that the
 transport may not call), ``missing parameter: ...``, ``unknown parameter: ...``, ``too many
-parameters``, ``request longer than ...``, ``reply longer than ...``, ``busy``, ``timeout`` and
-``internal error``.
+parameters``, ``request longer than ...``, ``reply longer than ...``, ``busy``, ``timeout``, ``out
+of memory`` and ``internal error``, a bug.
 
 ``noreply`` goes for a whole batch, its requests may have their own. A method that writes goes on
 after its ``timeout``; what became of it is in the audit.
@@ -23,13 +23,11 @@ from ..compat import asyncio, const, ticks_add, ticks_diff, ticks_ms, wait_set
 from ..errors import ApiError, FieldpostError
 from ..events import ERROR
 from .audit import Audit
-from .call import READ, WRITE, Rows
+from .call import CONFIRM, READ, WRITE, Rows
 from .reply import Text, breathe, messages
 from .request import Request, parse
 
 MODULES = ("gateways", "loggers", "mqtt", "system", "webhooks")
-#: Confirms what was delivered: allowed on every transport, and not audited.
-CONFIRM = "loggers.ackSubscribe"
 _BATCH = const(32)
 
 
@@ -200,7 +198,7 @@ class Dispatcher:
         if isinstance(error, FieldpostError):
             return str(error)
         self.node.bus.emit(ERROR, "api", error)
-        return "internal error"
+        return "out of memory" if isinstance(error, MemoryError) else "internal error"
 
     def _streams(self):
         if self.streams is None:

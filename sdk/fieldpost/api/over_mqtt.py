@@ -5,7 +5,8 @@ ignored: they would be done again after every connection.
 """
 
 from ..compat import TimeoutError, const, wait_for_ms
-from .dispatch import CONFIRM
+from . import submit
+from .call import CONFIRM
 
 #: For so long a message of a reply waits for room in the link; then it is dropped, and counted.
 _ROOM_MS = const(10000)
@@ -22,11 +23,14 @@ def receive(node, link, topic, payload):
     def send(data):
         return _send(link, node.prefix + "/reply", data)
 
-    dispatcher = node.dispatcher()
+    secret = node.settings["api"]["mqtt_secret"]
     unseal = None
-    if dispatcher.settings["mqtt_secret"] and not topic.endswith("/" + CONFIRM.replace(".", "/")):
-        unseal = _unseal(dispatcher, topic)
-    dispatcher.submit(payload, "mqtt", send, module, method, unseal)
+    if secret and not topic.endswith("/" + CONFIRM.replace(".", "/")):
+
+        def unseal(envelope):
+            return _signatures(node, secret).open(topic, envelope)
+
+    submit(node, payload, "mqtt", send, module, method, unseal)
 
 
 async def _send(link, topic, data):
@@ -43,11 +47,11 @@ async def _publish(link, topic, data):
     return False
 
 
-def _unseal(dispatcher, topic):
-    secret = dispatcher.settings["mqtt_secret"]
-    signatures = dispatcher.signatures
-    if signatures is None or signatures.secret != secret:
+def _signatures(node, secret):
+    dispatcher = node.dispatcher()
+    known = dispatcher.signatures
+    if known is None or known.secret != secret:
         from .signature import Signatures
 
-        signatures = dispatcher.signatures = Signatures(secret, dispatcher.node.clock)
-    return lambda envelope: signatures.open(topic, envelope)
+        known = dispatcher.signatures = Signatures(secret, node.clock)
+    return known

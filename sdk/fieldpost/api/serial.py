@@ -13,6 +13,7 @@ import select
 import sys
 
 from ..compat import asyncio, const, sleep_ms
+from . import submit
 
 _BEGIN, _END = const(0x1E), const(0x0A)
 #: How long to wait for input, at most: without a request, within one.
@@ -99,7 +100,7 @@ class _Line:
         elif text is not None:
             if byte == _END:
                 self._text = None
-                self._node.dispatcher().submit(text, "serial", self._send)
+                submit(self._node, text, "serial", self._send)
             elif len(text) <= self._node.settings["api"]["max_request"]:
                 # One byte too many is enough to have it refused.
                 text.append(byte)
