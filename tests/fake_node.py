@@ -7,6 +7,7 @@ import json
 import os
 import select
 import threading
+import time
 import tty
 from contextlib import contextmanager
 
@@ -90,6 +91,17 @@ class FakeNode:
                 for n, part in enumerate(parts, 1)
             ]
         )
+
+
+def usual():
+    """A node with two values and methods that echo and wait."""
+    return FakeNode(
+        gateways__readValue=lambda address: (
+            {1: 20.5, 2: "ü\n\x1e"}.get(address) or refuse("invalid address")
+        ),
+        system__echo=lambda **arguments: arguments,
+        system__wait=lambda seconds: time.sleep(seconds),
+    )
 
 
 @contextmanager
