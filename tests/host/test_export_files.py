@@ -144,6 +144,18 @@ def test_a_file_that_was_cut_by_others_is_told(tmp_path, samples):
 
 
 def test_a_full_disk_is_told_and_nothing_doubles(tmp_path, samples):
+    sink = make(tmp_path, "csv")
+    sink.open()
+    mark = sink.mark()
+    (tmp_path / "files" / "out-000001.csv").symlink_to("/dev/full")
+    with pytest.raises(Unavailable, match="No space left on device"):
+        sink.write(samples)
+    sink.open(mark)
+    sink.write(samples)
+    assert read(tmp_path, "out-0*").count(b"\n") >= len(samples)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     sink = make(tmp_path, "csv", path="/dev/full/x")
     with pytest.raises(Unavailable, match="Not a directory"):
         sink.open()

@@ -15,7 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 import flush_wire as wire
 import servers
-from fieldpost_tools import broker, query, store
+from fieldpost_tools import broker, events, query, store
 from fieldpost_tools.collect import Collector
 from fieldpost_tools.errors import BrokerError
 from fieldpost_tools.store import Store
@@ -301,6 +301,29 @@ def test_a_broker_killed_again_and_again_under_load(mosquitto, node, db):
     assert stored(db) == list(range(600))
     with Store(db) as reader:
         assert reader.gaps() == []
+
+
+def test_alarms_and_status_are_stored_once(mosquitto, node, db):
+    alarm = {"alarm_id": 1, "node_id": "ahu/dat", "severity": "critical", "state": "raised"}
+    status = {"device_key": "ahu", "event": "down", "protocol": "modbus", "timestamp_ms": 5}
+    with collecting(mosquitto, db) as collector:
+        for state in ("raised", "raised", "cleared"):
+            body = json.dumps(alarm | {"state": state})
+            node._client.publish("fieldpost/gw-1/alarms/critical/ahu-dat", body, qos=1)
+        node._client.publish("fieldpost/gw-1/status/ahu", json.dumps(status), 1, retain=True)
+        node._client.publish("fieldpost/gw-1/alarms/critical/ahu-dat", b"{}", qos=1)
+        until(collector, lambda: collector.counters.messages == 5)
+        assert (collector.counters.events, collector.counters.malformed) == (3, 1)
+    with collecting(mosquitto, db) as again:
+        until(again, lambda: again.counters.messages >= 1)
+        assert again.counters.events == 0
+    with Store(db) as store:
+        found = [(one.kind, one.key, one.state) for one in events.after(store)]
+    assert found == [
+        ("alarm", "ahu/dat", "raised"),
+        ("alarm", "ahu/dat", "cleared"),
+        ("status", "ahu", "down"),
+    ]
 
 
 def test_a_flood_of_garbage_harms_nothing(mosquitto, node, db):

@@ -199,12 +199,15 @@ def _standings(exports, store, states):
     from fieldpost_tools import arrivals, events
 
     known = {one.name: one for one in states.all()}
+    filling = {job.connector for job in states.jobs() if job.state == "running"}
     ends = arrivals.last(store).run, events.last(store)
     rows = []
     for export in exports.exports:
         one = known.get(export.name)
         row = {"name": export.name, "type": export.common["type"]}
         row |= {"enabled": export.common["enabled"], "state": one.state if one else ""}
+        if export.name in filling:
+            row["state"] = "backfilling"
         if one:
             names = ("rows", "events", "skipped", "dead", "error")
             row |= {name: getattr(one, name) for name in names}
