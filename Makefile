@@ -57,6 +57,8 @@ servers:
 	@PATH="$$PATH:/usr/sbin"; command -v mosquitto >/dev/null && command -v mosquitto_sub >/dev/null || \
 		$(call apt,mosquitto mosquitto-clients) || $(call need,mosquitto)
 	@PATH="$$PATH:/usr/sbin"; command -v influxd >/dev/null || $(call apt,influxdb) || $(call need,influxdb)
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || \
+		$(call apt,postgresql) || $(call need,PostgreSQL)
 	@command -v chromium >/dev/null || $(call apt,chromium) || $(call need,chromium)
 
 $(PY):

