@@ -1,7 +1,7 @@
 """Alarms and faults by type: when each holds, when not, when that is not known."""
 
 from alarm_kit import Bench, section
-from core_kit import refused
+from core_kit import UNIX_MS, refused
 
 from fieldpost.errors import ConfigError
 from fieldpost.expression import Expression
@@ -176,6 +176,20 @@ def test_rate_of_change():
         steps(bench, (500, C))
 
 
+def test_rate_within_a_window_and_over_a_gap():
+    with Alone("rate_of_change", limit=10, window_ms=60000) as bench:
+        bench.set(0)
+        bench.wait(1000)
+        steps(bench, (10, None))
+        bench.wait(1000)
+        steps(bench, (10.5, R))
+        bench.wait(58000)
+        steps(bench, (10, C))
+        bench.a.fail("timeout")
+        bench.wait(1000)
+        steps(bench, (500, None), (505, None))
+
+
 def test_stuck():
     with Alone("stuck", fault=True, window_ms=60000, deadband=0.5) as bench:
         bench.set(20)
@@ -260,6 +274,27 @@ def test_expression():
         bench.set(1, bench.b)
         assert bench.told() == [R]
         assert bench.engine.rules["f0"].equipment == "d"
+
+
+def test_what_a_point_was_before_its_rule_came():
+    with Alone("stuck", fault=True, window_ms=1000) as bench:
+        bench.set(5, bench.b)
+        bench.set(5)
+        bench.c.fail("timeout")
+        rows = [{"type": "stuck", "point": i, "window_ms": 60000} for i in (1, 2, 3)]
+        bench.configure((), rows)
+        bench.wait(60000)
+        assert bench.told() == [R, R], "counted from when the rule came"
+
+
+def test_a_delay_that_ends_before_the_condition():
+    with Alone("stale", window_ms=10000) as bench:
+        rule = bench.engine.rules["a0"]
+        bench.engine.shelve("a0", UNIX_MS + 5000)
+        bench.wait(5001)
+        assert rule.shelved == 0
+        bench.wait(5000)
+        assert bench.told() == [R]
 
 
 def bad(path, alarm=None, fault=None):

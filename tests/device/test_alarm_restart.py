@@ -143,6 +143,20 @@ def test_shelved_stays_shelved():
         assert one.engine.rules["a0"].shelved == 0
 
 
+def test_what_ends_is_no_longer_kept():
+    lives = Lives()
+    with lives([high(), high(limit=20)]) as one:
+        one.engine.shelve("a0", lives.now + 5000)
+        one.engine.shelve("a1", lives.now + 50000)
+        one.engine.step()
+        assert sorted(entries()) == ["a0", "a1"]
+        one.wait(6000)
+        assert sorted(entries()) == ["a1"]
+        one.configure([high()])
+        one.wait(1)
+        assert entries() == {}
+
+
 def test_conditions_with_a_past_do_not_clear_for_having_none():
     lives = Lives()
     faults = [

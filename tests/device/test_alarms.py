@@ -211,6 +211,30 @@ def test_shelving():
         assert one.told() == ["raised"]
 
 
+def test_states_of_all():
+    with bench([high(severity="critical")], [{"type": "range", "point": 2, "high": 1}]) as one:
+        one.set(11)
+        one.engine.acknowledge("a0")
+        one.engine.shelve("f0", UNIX_MS + 1000)
+        alarm, fault = sorted(one.engine.states(), key=lambda row: row["id"])
+        assert alarm == {
+            "id": "a0",
+            "type": "high_limit",
+            "severity": "critical",
+            "fault": False,
+            "state": "raised",
+            "alarm_id": 64,
+            "acknowledged": True,
+            "shelved_until": None,
+            "node_id": "d/a",
+        }
+        changes = {"id": "f0", "type": "range", "severity": "warning", "fault": True}
+        changes.update(state="normal", alarm_id=None, acknowledged=False, node_id="d")
+        assert fault == dict(alarm, shelved_until=UNIX_MS + 1000, **changes)
+        one.set(9)
+        assert [row["acknowledged"] for row in one.engine.states()] == [False, False]
+
+
 def test_shelving_and_the_clock():
     with bench([high()], unix_ms=None) as one:
         refused(ValueError, one.engine.shelve, "a0", UNIX_MS)
