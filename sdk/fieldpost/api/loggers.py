@@ -20,7 +20,7 @@ Changes of subscriptions and subscribers are kept in the node's configuration fi
 subscribers with a ``lifetime`` and pauses: these last until a restart at most.
 """
 
-from ..errors import ApiError, ConfigError
+from ..errors import ApiError
 from ..subscriber import covers
 from . import readers
 from .call import READ, WRITE
@@ -35,7 +35,7 @@ def get_subscriptions(node, args):
         raise ApiError("invalid value")
     prefix = readers.normal(prefix)
     return [
-        _object(node.subscriptions[id])
+        readers.shown_log(node.subscriptions[id])
         for id in sorted(node.subscriptions)
         if id.startswith(prefix)
     ]
@@ -47,77 +47,49 @@ def get_subscription(node, args):
     ``state`` has the log's ``stream`` and ``next`` sequence number, how many records are ``kept``
     and were ``acquired`` since the start, and those ``dropped`` by reason.
     """
-    return _object(_subscription(node, args["subscription"]))
+    return readers.shown_log(readers.log(node, args["subscription"]))
 
 
-async def insert_subscription(node, args):
+def insert_subscription(node, args):
     """Add a subscription, given as an object with an ``id`` that is not used yet; returns it.
 
     ``id``: letters, digits and ``_ - .``, with ``/`` between parts.
     """
-    given, subscribers = _given(args)
+    from .logger_changes import insert
 
-    def edit(config):
-        if given["id"] in node.subscriptions:
-            raise ConfigError("subscription.id", given["id"], "an id that is not used yet")
-        _row_of(config, given["id"]).update(given)
-        readers.put_all(config, given["id"], subscribers)
-
-    return await _changed(node, edit, given["id"])
+    return insert(node, args)
 
 
-async def update_subscription(node, args):
+def update_subscription(node, args):
     """Change the given keys of a subscription; returns it.
 
     Those of ``flush``, ``store`` and ``encoding`` one by one; null goes back to the default. What
     shapes a log that exists (``ring_bytes``, ``frame_bytes``, ``overflow``, ``max_age``,
     ``store.disk``) cannot change.
     """
-    given, subscribers = _given(args)
-    _subscription(node, given["id"])
+    from .logger_changes import update
 
-    def edit(config):
-        row = _row_of(config, given["id"])
-        for key in given:
-            value = given[key]
-            row[key] = dict(row.get(key) or {}, **value) if isinstance(value, dict) else value
-        readers.put_all(config, given["id"], subscribers)
-
-    return await _changed(node, edit, given["id"])
+    return update(node, args)
 
 
-async def replace_subscription(node, args):
+def replace_subscription(node, args):
     """Set a subscription: all keys that are not given get their defaults; returns it.
 
     One that does not exist is added. Its subscribers stay, unless ``subscribers`` is given.
     """
-    given, subscribers = _given(args)
+    from .logger_changes import replace
 
-    def edit(config):
-        row = _row_of(config, given["id"])
-        row.clear()
-        row.update(given)
-        readers.put_all(config, given["id"], subscribers)
-
-    return await _changed(node, edit, given["id"])
+    return replace(node, args)
 
 
-async def delete_subscription(node, args):
+def delete_subscription(node, args):
     """Delete a subscription with its log; its subscribers get ``unsubscribed``.
 
     ``default`` cannot be deleted. Records that were not confirmed count as dropped (``deleted``).
     """
-    id = args["subscription"]
-    if id == "default":
-        raise ConfigError("subscription", id, "any but default")
-    _subscription(node, id)
+    from .logger_changes import delete
 
-    def edit(config):
-        config["subscriptions"] = [row for row in config["subscriptions"] if row["id"] != id]
-        readers.put_all(config, id, ())
-
-    await readers.change(node, edit)
-    return True
+    return delete(node, args)
 
 
 # -- subscribers
@@ -140,7 +112,7 @@ def get_subscribers(node, args):
     ]
 
 
-async def subscribe(node, args):
+def subscribe(node, args):
     """Have a subscription's records sent to ``subscriber``, from the oldest one kept.
 
     ``ack``: how flushes are confirmed: by their ``id``, by the ``md5`` of their value's text, not
@@ -153,16 +125,17 @@ async def subscribe(node, args):
     unconfirmed is sent again, with the same one nothing is done, but a lifetime begins anew.
     Returns the ids of the subscriptions that it reads now.
     """
-    row = readers.row_of(args)
-    await readers.subscribe(node, row)
-    return sorted([reader.subscription.id for reader in readers.of_row(node, row)])
+    from .logger_changes import subscribe
+
+    return subscribe(node, args)
 
 
-async def unsubscribe(node, args):
+def unsubscribe(node, args):
     """End a subscriber, named as in ``subscribe``; it gets ``unsubscribed``, also as the error
     where there is none."""
-    await readers.unsubscribe(node, readers.row_of(args))
-    return True
+    from .logger_changes import unsubscribe
+
+    return unsubscribe(node, args)
 
 
 def flush_subscribe(node, args):
@@ -185,7 +158,7 @@ def ack_subscribe(node, args):
     """
     if args["flush"] is None and args["md5"] is None:
         raise ApiError("missing parameter: flush")
-    subscription = _subscription(node, args["subscription"])
+    subscription = readers.log(node, args["subscription"])
     reader = subscription.subscribers.get(args["subscriber"])
     if reader is None:
         raise ApiError("unsubscribed")
@@ -286,60 +259,16 @@ def live(node, args):
     return live(node, args)
 
 
-# -- helpers
-
-
-def _subscription(node, id):
-    if id not in node.subscriptions:
-        raise ConfigError("subscription", id, "one of " + ", ".join(sorted(node.subscriptions)))
-    return node.subscriptions[id]
-
-
-def _object(subscription):
-    """A subscription as the API shows it."""
-    made = dict(subscription.config)
-    for key in ("maxEntries", "maxBytes"):
-        made[key] = made["store"][key]
-    made["encoding"] = readers.plain(made["encoding"])
-    made["state"] = state = subscription.state()
-    del state["subscribers"]
-    made["subscribers"] = [readers.shown(one) for one in subscription.subscribers.values()]
-    return made
-
-
-def _given(args):
-    """``(row for the configuration, its subscribers or None)`` from a subscription object.
-
-    What only ``getSubscription`` says is left out, so that its answer can be given back.
-    """
-    given = dict(args["subscription"])
-    if not isinstance(given.get("id"), str):
-        raise ApiError("missing parameter: subscription.id")
-    given.pop("state", None)
-    store = dict(given.get("store") or {})
-    for key in ("maxEntries", "maxBytes"):
-        if key in given:
-            store[key] = given.pop(key)
-    if store:
-        given["store"] = store
-    return given, given.pop("subscribers", None)
-
-
-def _row_of(config, id):
-    """The row of a subscription in the configuration, added where it is missing."""
-    rows = config["subscriptions"] = config.get("subscriptions") or []
-    for row in rows:
-        if row["id"] == id:
-            return row
-    rows.append({"id": id})
-    return rows[-1]
-
-
-async def _changed(node, edit, id):
-    await readers.change(node, edit)
-    return _object(node.subscriptions[id])
-
-
+#: The rows of a subscriber, which are those of the schema's table.
+_ROW = """\
+subscription: str 0..64 = default
+subscriber: id 1..64
+ack: enum id md5 false auto = id
+format: enum json packed = json
+keepalive: int 0..86400000 = 0
+lifetime: int 0.. = 0
+encoding: obj encoding = ?
+"""
 _NAMES = """\
 subscription: str 0..64 = default
 subscriber: id 1..64
@@ -352,7 +281,7 @@ METHODS = {
     "replaceSubscription": (replace_subscription, "subscription: map any", WRITE),
     "deleteSubscription": (delete_subscription, "subscription: str 1..64", WRITE),
     "getSubscribers": (get_subscribers, "subscription: str 0..64 = ", READ),
-    "subscribe": (subscribe, readers.ROW, WRITE),
+    "subscribe": (subscribe, _ROW, WRITE),
     "unsubscribe": (unsubscribe, _NAMES, WRITE),
     "flushSubscribe": (flush_subscribe, _NAMES, READ),
     "ackSubscribe": (
