@@ -100,6 +100,10 @@ def test_a_range():
     assert indexes(rows) == list(range(19, 31))
     assert indexes(node.rows(start=at(30), end=at(30), before=True)) == [29]
     assert indexes(node.rows(limit=5)) == list(range(5))
+    # Wherever chunks and segments begin.
+    for index in range(300, 400):
+        rows = node.rows(start=at(index), end=at(index + 1), after=True)
+        assert indexes(rows) == [index, index + 1]
 
 
 def test_addresses():
@@ -216,8 +220,25 @@ def test_old_segments_are_not_read():
     assert loads(store, start=at(599)) == 0
     middle = segment.head(store.log.folder, store.log.segments[-3])[2]
     assert loads(store, start=middle) <= 3
+    assert Node(store).rows(start=middle)[0]["ts"] == middle
     # The value before the range may be in any.
     assert loads(store, start=at(599), before=True) >= everything - 1
+
+
+def test_a_damaged_segment():
+    store = filled()
+    second = store.log.segments[1]
+    path = segment.path(store.log.folder, second)
+    with open(path, "rb") as file:
+        data = bytearray(file.read())
+    # Its header, and a chunk in the middle of it.
+    for position in (5, len(data) // 2):
+        data[position] ^= 0xFF
+    with open(path, "wb") as file:
+        file.write(data)
+    rows = indexes(Node(store).rows(start=at(second + 1)))
+    assert rows == sorted(set(rows)) and rows[-1] == 599 and 400 < len(rows) < 599 - second
+    assert indexes(Node(store).rows(start=at(590))) == list(range(590, 600))
 
 
 def test_others_have_a_turn():
