@@ -59,8 +59,8 @@ class _WatchedStore(Store):
         super().__init__(path, create=True)
         self._watch = watch
 
-    def write(self, flushes=(), points=(), states=()):
-        written = super().write(flushes, points, states)
+    def write(self, flushes=(), points=(), states=(), happened=()):
+        written = super().write(flushes, points, states, happened)
         self._watch(flushes, points, states, written)
         return written
 
