@@ -67,7 +67,7 @@ def parse(pattern):
     texts = pattern.split("$")
     parts = [texts[0]]
     for text in texts[1:]:
-        name = max([name for name in _NAMES if text.startswith(name)] or [""], key=len)
+        name = ([name for name in _NAMES if text.startswith(name)] or [""])[0]
         end = len(name)
         while name == "json." and text[end : end + 1] and text[end] in _KEY:
             end += 1

@@ -236,8 +236,8 @@ async def test_what_cannot_be_subscribed():
         ("with a lifetime", {"encoding": {"address": "$description"}, "lifetime": 1000}),
     ):
         for lifetime in (0, 1000):
-            args = dict({"subscriber": "n", "lifetime": lifetime}, **args)
-            assert text in await board.refused("subscribe", **args), args
+            given = dict({"subscriber": "n", "lifetime": lifetime}, **args)
+            assert text in await board.refused("subscribe", **given), given
     assert len(rows()) == 2 and board.node.guests == []
     await board.close()
 
@@ -318,6 +318,11 @@ async def test_a_lifetime_ends():
     assert json.loads(board.link.sent[0].payload)["error"] == "end of life"
     assert await board.call("getSubscribers") == []
     assert Board(fresh=False).node.subscriptions["default"].subscribers == {}
+    # Nor does it read what is made after its end.
+    await board.call("subscribe", subscription="a/", subscriber="d", lifetime=20)
+    await sleep_ms(40)
+    await board.call("insertSubscription", subscription=dict(SMALL, id="a/b"))
+    assert await board.call("getSubscribers") == [] and board.node.guests == []
     await board.close()
 
 

@@ -106,6 +106,44 @@ def test_a_range():
         assert indexes(rows) == [index, index + 1]
 
 
+def test_the_value_after_may_come_late():
+    store = Store(frames=16, unix_ms=UNIX_MS)
+    for index in range(400):
+        store.log.append(2 if index in (20, 380) else 1, index)
+        store.ticks.advance(1000)
+    rows = Node(store).rows(start=at(100), end=at(102), before=True, after=True)
+    assert sorted([row["value"] for row in rows]) == [20, 99, 100, 101, 102, 380]
+
+
+def decoded(store, **args):
+    """Records that an answer decodes."""
+    count = []
+    make = store.log.reader
+
+    def noted(index):
+        made = make(index)
+        take = made.take
+
+        def counted():
+            count.append(1)
+            return take()
+
+        made.take = counted
+        return made
+
+    store.log.reader = noted
+    Node(store).rows(**args)
+    del store.log.reader
+    return len(count)
+
+
+def test_what_is_later_is_hardly_looked_at():
+    store = filled()
+    assert decoded(store) == 600
+    assert decoded(store, end=at(10)) < 150
+    assert decoded(store, start=at(100), end=at(110)) < 200
+
+
 def test_addresses():
     store = Store(unix_ms=UNIX_MS)
     for index in range(10):

@@ -69,6 +69,7 @@ def _records(log, wanted, start, end, before, after):
     if not before:
         index = yield from _later(log, index, start)
     reader = log.reader(index)
+    most = _STEP
     while reader.index < last:
         header = reader.open()
         if header is None:
@@ -76,7 +77,9 @@ def _records(log, wanted, start, end, before, after):
         if not header.dated or (header.base >= end and not after):
             reader.seek(reader.index + header.count)
         else:
-            yield from _taken(reader, header, min(_STEP, last - reader.index), wanted)
+            yield from _taken(reader, header, min(most, last - reader.index), wanted)
+        # Where it is too late already, one record tells that of a chunk.
+        most = 1 if header.base >= end and not after else _STEP
         yield None
 
 
@@ -99,7 +102,10 @@ def _later(log, index, start):
 
 
 def _taken(reader, header, most, wanted):
-    """A list of the next records: while it is walked, the reader's frame may go."""
+    """A list of the next records: while it is walked, the reader's frame may go.
+
+    The header's base becomes the time of the last one.
+    """
     ms = header.base
     found = []
     for _ in range(min(header.count, most)):
@@ -107,4 +113,5 @@ def _taken(reader, header, most, wanted):
         ms += delta
         if wanted is None or id in wanted:
             found.append((ms, id, value, text))
+    header.base = ms
     return found
