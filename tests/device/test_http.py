@@ -1,6 +1,7 @@
 """HTTP client: what goes out, what comes back, which connection carries it, what is refused."""
 
 import asyncio
+import gc
 
 from http_peer import HANG_UP, OK, Peer, endless, reply, sized
 from mqtt_peer import until
@@ -197,6 +198,11 @@ async def test_chunked_body():
             response = await client.request("GET", peer.url)
             assert response.body == b"Wikipedia in chunks!\n"
         assert peer.connections == 1
+
+
+async def test_a_reply_that_fits_is_whole():
+    async with Bench(sized(b"x")) as (client, peer):
+        assert (await client.request("GET", peer.url)).truncated is False
 
 
 async def test_torn_replies():
@@ -469,3 +475,29 @@ async def test_body_that_raises():
         call = client.request("POST", peer.url, body=Failing())
         assert await reason(call) == "no more of it"
         assert not client._idle
+
+
+async def test_heap_of_a_request():
+    if not hasattr(gc, "mem_alloc"):
+        return
+    part = bytes(500)
+    async with Bench(sized(bytes(200)), body_bytes=256) as (client, peer):
+        # A body of any length takes the same.
+        for parts in ([part] * 4, [part] * 40):
+            await client.request("POST", peer.url, body=parts)
+            peer.requests = []
+            gc.collect()
+            gc.disable()
+            before = gc.mem_alloc()
+            await client.request("POST", peer.url, body=parts)
+            taken = gc.mem_alloc() - before
+            gc.enable()
+            received = sum(len(body) for _, body in peer.requests)
+            peer.requests = []
+            gc.collect()
+            kept = gc.mem_alloc() - before
+            print(
+                "%d bytes posted: %d bytes of heap turned over by client and peer, %d kept"
+                % (received, taken, kept)
+            )
+            assert kept < 8000
