@@ -5,7 +5,7 @@ import os
 
 from flow_kit import Link
 
-from fieldpost.compat import asyncio
+from fieldpost.compat import asyncio, sleep_ms
 from fieldpost.counters import make_folder
 from fieldpost.node import Node
 
@@ -40,6 +40,20 @@ def saved():
     """The configuration as it is in the file."""
     with open(PATH) as file:
         return json.load(file)
+
+
+def rows(key="subscribers"):
+    """A section of the file."""
+    return saved().get(key) or []
+
+
+async def until(condition):
+    """Wait until ``condition()`` is true."""
+    for _ in range(400):
+        if condition():
+            return
+        await sleep_ms(5)
+    raise AssertionError("it did not happen in time")
 
 
 class Board:
