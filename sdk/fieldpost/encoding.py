@@ -11,7 +11,8 @@ value_string  ``driver``: the driver's text where there is one; ``none``
 ============= ================================================================================
 
 A point that is no more goes by its id, and what a point has not is left empty. Packed flushes are
-not encoded. Loaded only where a configuration has an ``encoding``.
+not encoded. ``fieldpost collect`` wants them as they are: ``id``, ``json``. Loaded only where a
+configuration has an ``encoding``.
 """
 
 import json
