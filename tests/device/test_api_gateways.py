@@ -326,6 +326,17 @@ async def test_write_value():
     await board.halt()
 
 
+async def test_what_no_record_can_hold_is_not_written():
+    points = [{"name": "free", "writable": True}]
+    board = await Board(devices=[{"id": "v", "driver": "virtual", "points": points}]).boot()
+    for value in (-(1 << 63), (1 << 64) - 1, "x" * 1024, True, 1.5):
+        assert await board.call("gateways.writeValue", address="free", value=value) is True
+    for value in (-(1 << 63) - 1, 1 << 64, "x" * 1025, [], {}, float("nan")):
+        wrong = await board.refused("gateways.writeValue", address="free", value=value)
+        assert wrong == "invalid value"
+    await board.halt()
+
+
 async def test_nothing_is_written_to_a_stopped_gateway():
     board = await Board().boot()
     await board.call("gateways.stopGateway", gateway="safe")

@@ -154,9 +154,11 @@ async def test_reboot_answers_first():
 
 
 async def test_reboot_stores_what_a_log_keeps_on_flash():
-    log = dict(SMALL, store={"disk": True})
-    board = await Board(subscriptions=[log]).boot(200)
+    # So large that nothing is stored before.
+    log = dict(SMALL, ring_bytes=16384, store={"disk": True})
+    board = await Board(subscriptions=[log], subscribers=[{"subscriber": "c"}]).boot(200)
     ring = board.node.subscriptions["default"].ring
+    assert ring.stored == 0 < ring.next
     stored = []
     with Machine() as machine:
         machine.reset = lambda: stored.append((ring.stored, ring.next))

@@ -14,14 +14,16 @@ from fieldpost.node import Node
 HEAP = "768k"
 
 
-async def refused(board, edit):
-    """The error of a change, after which everything has to be as before."""
+async def refused(board, edit, folder=False):
+    """The error of a change, after which everything has to be as before; ``folder``: there was a
+    folder in its way."""
     before = text(), board.node.digests, sorted(board.node.devices)
     try:
         await staging.change(board.node, edit)
     except (ApiError, ConfigError) as error:
         assert (text(), board.node.digests, sorted(board.node.devices)) == before
         assert not exists(FOLDER + "/config.next")
+        assert folder or not exists(PATH + ".next")
         return str(error)
     raise AssertionError("it was accepted")
 
@@ -153,7 +155,7 @@ async def test_what_an_edit_raises_changes_nothing():
 async def test_flash_that_cannot_be_written():
     board = await Board().boot()
     os.mkdir(PATH + ".next")
-    assert "configuration not changed: " in await refused(board, describe)
+    assert "configuration not changed: " in await refused(board, describe, folder=True)
     os.rmdir(PATH + ".next")
     assert await description(board) == "Roof"
 
@@ -232,16 +234,17 @@ async def test_changes_wait_for_one_another():
 
     def add(name):
         def edit(config):
-            config["devices"][1]["points"].append({"name": name})
+            # A device that runs: to stop it takes a while.
+            config["devices"][0]["points"].append({"name": name})
 
         return staging.change(board.node, edit)
 
     names = ["n%d" % i for i in range(5)]
     await asyncio.gather(*[add(name) for name in names])
     assert saved()["revision"] == 5
-    found = [point["name"] for point in saved()["devices"][1]["points"]]
-    assert sorted(found) == sorted(["dat"] + names)
-    assert {point.name for point in board.node.devices["off"].points} == set(found)
+    found = [point["name"] for point in saved()["devices"][0]["points"]]
+    assert sorted(found) == sorted(["dat", "fan", "set"] + names)
+    assert {point.name for point in board.node.devices["ahu-1"].points} == set(found)
     await board.halt()
 
 
