@@ -286,10 +286,10 @@ def test_others_have_a_turn():
         for row in Node(store).all(**args):
             run = 0 if row is Rows.PAUSE else run + 1
             longest = max(longest, run)
-        assert longest <= 32
+        assert longest <= 16
     # Even where there is not one row.
     turns = len([row for row in Node(store).all(address=2) if row is Rows.PAUSE])
-    assert turns >= 600 // 32
+    assert turns >= 600 // 16
 
 
 def test_what_comes_meanwhile_is_not_included():

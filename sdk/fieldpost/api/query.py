@@ -8,7 +8,7 @@ from .address import find_all
 from .call import Rows
 
 #: Records decoded at a time; in between others have a turn, and the log may change.
-_STEP = const(32)
+_STEP = const(16)
 _NEVER = const(1 << 60)
 
 
