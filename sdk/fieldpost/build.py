@@ -33,7 +33,20 @@ def build(node, head, devices):
     for row, watch in devices:
         add_device(node, row)
         watch_points(node, watch, rules)
+    configure_webhooks(node, head["webhooks"])
     node.digests = head["digests"]
+
+
+def configure_webhooks(node, row):
+    """Have the endpoints of a plan from now on; ``row`` is None where it has none."""
+    if node.webhooks is None:
+        if row is None:
+            return
+        from .webhook.dispatcher import Webhooks
+
+        node.webhooks = Webhooks(node, row)
+    else:
+        node.webhooks.configure(row)
 
 
 def configure_alarms(node, made):

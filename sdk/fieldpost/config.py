@@ -78,6 +78,8 @@ def validate(config, driver=load_driver):
     if result["alarms"] or result["faults"]:
         # Like the drivers, a part that a node may be without.
         __import__("fieldpost.alarms.check", None, None, ("check",)).check(result)
+    if result["webhooks"]["endpoints"]:
+        __import__("fieldpost.webhook.check", None, None, ("check",)).check(result["webhooks"])
     rtc = [i for i, item in enumerate(result["subscriptions"]) if item["store"]["rtc"]]
     if len(rtc) > 1:
         raise ConfigError("subscriptions[%d].store.rtc" % rtc[1], True, "one subscription only")

@@ -69,7 +69,7 @@ class Node:
         self.devices = {}
         self.points = {}
         self.subscriptions = {}
-        self.publisher = None
+        self.publisher = self.webhooks = None
         self._state_sent = None
         self.alarms = None
         build.build(self, head, made.devices())
@@ -99,6 +99,7 @@ class Node:
             for subscriber in subscription.subscribers.values():
                 self.start_subscriber(subscriber)
         self.start_alarms()
+        self.start_webhooks()
         self._start_ntp()
         self._start_watchdog()
         if console and self.settings["api"]["serial"]:
@@ -169,6 +170,11 @@ class Node:
         if self.alarms and "alarms" not in self.supervisor.tasks:
             self.supervisor.start("alarms", self.alarms.run, 7200000)
 
+    def start_webhooks(self):
+        """Start the webhooks' task, if there are any and it does not run."""
+        if self.webhooks and "webhooks" not in self.supervisor.tasks:
+            self.supervisor.start("webhooks", self.webhooks.run, 7200000)
+
     def _start_ntp(self):
         clock = self.settings["clock"]
         if clock["ntp"]:
@@ -211,6 +217,9 @@ class Node:
         if self.api:
             for name in self.api.counters:
                 totals["api_" + name] = self.api.counters[name]
+        if self.webhooks:
+            for name in self.webhooks.counters:
+                totals["webhook_" + name] = self.webhooks.counters[name]
         totals["restarts"] = sum(task.restarts for task in self.supervisor.tasks.values())
         return totals
 

@@ -40,8 +40,9 @@ class Plan:
     a text that a module has anyway is not kept once more for each row it is in.
 
     ``head()`` has ``settings`` (the node's scalars), the sections ``mqtt``, ``subscriptions``,
-    ``subscribers`` and ``publish``, and ``digests``: ``{kind: {key: CRC-32}}`` of all rows, enough
-    to tell what a new configuration changes, as JSON text, which takes a third of the memory.
+    ``subscribers``, ``publish`` and ``webhooks`` (None without endpoints), and ``digests``:
+    ``{kind: {key: CRC-32}}`` of all rows, enough to tell what a new configuration changes, as JSON
+    text, which takes a third of the memory.
 
     ``devices()`` yields ``(row, watch)`` one at a time; ``watch`` is
     ``{subscription id: {acquisition rule: [point ids]}}``. The row's ``points`` are
@@ -144,6 +145,7 @@ def _make(config):
     texts = _texts(config)
     head = {name: config[name] for name in _PARTS}
     head["settings"] = {key: config[key] for key in _SETTINGS}
+    head["webhooks"] = _webhooks(config)
     head["digests"] = json.dumps(_digests(config))
     devices = _watches(config)
     _check_drivers(config)
@@ -159,6 +161,14 @@ def _alarms(config):
     check = __import__("fieldpost.alarms.check", None, None, ("rows",))
     unload("fieldpost.alarms.check")
     return list(check.rows(config))
+
+
+def _webhooks(config):
+    if not config["webhooks"]["endpoints"]:
+        return None
+    check = __import__("fieldpost.webhook.check", None, None, ("compact",))
+    unload("fieldpost.webhook.check")
+    return check.compact(config["webhooks"])
 
 
 def _texts(config):
@@ -212,6 +222,8 @@ def _modules(config):
         names.add("publisher")
     if config["alarms"] or config["faults"]:
         names.add("alarms.engine")
+    if config["webhooks"]["endpoints"]:
+        names.add("webhook.dispatcher")
     return sorted(names)
 
 
@@ -259,6 +271,7 @@ def _digests(config):
             for row in config["subscribers"]
         },
         "publish": {"": _digest(config["publish"])},
+        "webhooks": {"": _digest(config["webhooks"])},
     }
 
 

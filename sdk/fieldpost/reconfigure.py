@@ -42,6 +42,10 @@ async def apply(node, config):
     if changes["publish"]:
         build.configure_publisher(node, head["publish"])
         done.append("publish")
+    if changes["webhooks"]:
+        build.configure_webhooks(node, head["webhooks"])
+        node.start_webhooks()
+        done.append("webhooks")
     done += ["alarm:" + id for id in build.configure_alarms(node, made)]
     node.start_alarms()
     for kind in ("device", "subscription", "subscriber"):

@@ -83,6 +83,8 @@ def _hide(value, rows, tables):
         inner = value.get(key)
         if words[0] == "secret":
             value["has_" + key] = value.pop(key, None) is not None
+        elif words[:2] == ["map", "secret"]:
+            value["has_" + key] = sorted(value.pop(key, None) or ())
         elif words[0] in ("obj", "list") and words[1] in tables and inner:
             for item in [inner] if words[0] == "obj" else inner:
                 _hide(item, tables[words[1]], tables)

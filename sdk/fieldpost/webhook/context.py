@@ -1,0 +1,45 @@
+"""What the configuration says of the point or device that an event is about."""
+
+from .. import texts
+from ..compat import asyncio
+from ..errors import ApiError
+
+
+async def find(node, key):
+    """``node_id, name, unit, device_id, protocol, description, tags`` of ``device/point`` or of a
+    device id; None where there is no such device. The texts are read from flash, in turns."""
+    device_id, slash, name = key.partition("/")
+    device = node.devices.get(device_id)
+    points = [point for point in device.points if point.key == key] if device else ()
+    if device is None or (slash and not points):
+        return None
+    point = points[0] if points else None
+    made = {
+        "node_id": key,
+        "name": name or device_id,
+        "unit": point.unit if point else None,
+        "device_id": device_id,
+        "protocol": device.protocol,
+        "description": None,
+        "tags": {},
+    }
+    await _add_texts(node, made, [device_id, point.id] if point else [device_id])
+    return made
+
+
+async def _add_texts(node, made, ids):
+    """Complete it by the rows of the device and its point, which follow in this order."""
+    try:
+        for row in texts.rows(node):
+            if row is None:
+                await asyncio.sleep(0)
+            elif row[0] in ids:
+                # A device's: id, description, tags ...; a point's: id, rule, description, tags.
+                description, tags = row[1:3] if isinstance(row[0], str) else row[2:4]
+                made["description"] = description
+                made["tags"].update(tags or {})
+                if row[0] == ids[-1]:
+                    return
+    except (ApiError, OSError, ValueError):
+        # The configuration changes, or its file is damaged: it goes without texts.
+        return

@@ -1,0 +1,375 @@
+"""Dispatcher: bus -> queue -> endpoints, whose deliveries are tried until they are done.
+
+Events are filtered and stored where they happen; everything else is done by one task, with a few
+attempts under way at a time. What was not delivered when the node stops is delivered after its
+next start, under the same webhook id.
+"""
+
+from ..compat import asyncio, const, wait_set
+from ..events import ERROR
+from ..http import Client
+from ..smallfile import load, save
+from . import deliver, filters, retry, source
+from .endpoint import Delivery, Endpoint, Row
+from .queue import Queue, Record
+
+_FOLDER = "/webhooks"
+_DISABLED = "/disabled"
+#: The queue is tended once in so many ms.
+_TEND_MS = const(1000)
+#: Events that one endpoint steps over in one turn.
+_TURN = const(32)
+
+
+class Webhooks:
+    """All endpoints of a node. ``row`` as ``check.compact`` makes it, None for no endpoints.
+
+    ``endpoints`` by name; ``deliveries``, the delivery log, oldest first; ``dead``, events that
+    failed for good: ``[(endpoint, Record, error), ...]``. ``counters``: ``events`` queued,
+    ``delivered``, ``retried``, ``failed``, and dropped events: ``paused``, ``full`` (the queue's
+    capacity), ``dropped`` (an endpoint was more than the capacity behind), ``refused`` (by the
+    log), ``gone`` (their endpoint was disabled).
+    """
+
+    def __init__(self, node, row):
+        self.node = node
+        self.bus = node.bus
+        self.clock = node.clock
+        self.endpoints = {}
+        self.deliveries = []
+        self.dead = []
+        names = "events delivered retried failed paused full dropped refused gone"
+        self.counters = dict.fromkeys(names.split(), 0)
+        self.client = Client({"one_tls": row["one_tls"]})
+        self.folder = node.folder + _FOLDER
+        self.queue = Queue(node, self.folder, row["queue"])
+        self._event = asyncio.Event()
+        self._tasks = []
+        self._handles = []
+        self._kinds = {}
+        self._turn = 0
+        self._tended = self.clock.mono_ms() - _TEND_MS
+        try:
+            self._disabled = load(self.folder + _DISABLED) or []
+        except ValueError:
+            self._disabled = []
+        self._configure(row, self.queue.log.start)
+        self.clock.on_change.append(self.wake)
+
+    # -- configuration
+
+    def configure(self, row):
+        """Have these endpoints from now on; those that remain go on where they are.
+
+        The queue keeps its sizes until a restart.
+        """
+        self._configure(row, lambda _name: self.queue.log.next)
+
+    def _configure(self, row, start):
+        row = row or {"endpoints": (), "pause": False, "tls": None}
+        self.paused = row["pause"]
+        self.tls = row["tls"]
+        if row["endpoints"]:
+            self.capacity = row["queue"]["capacity"]
+            self.concurrency = row["concurrency"]
+            self.filters = row["filters"]
+            self._limits = row["history"], row["dead"]
+            self.client.one_tls = row["one_tls"]
+        before, self.endpoints = self.endpoints, {}
+        for own in row["endpoints"]:
+            self._add(before.pop(own["name"], None), Row(own, row["shared"]), start)
+        for name in before:
+            self._detach(before[name])
+        self._listen()
+        self.wake()
+
+    def _add(self, endpoint, row, start):
+        if endpoint is None:
+            endpoint = Endpoint(row, start(row["name"]))
+        else:
+            if endpoint.digest in self._disabled and not _same(endpoint.row, row):
+                self._disabled.remove(endpoint.digest)
+                self._save_disabled()
+            endpoint.configure(row)
+        self.endpoints[endpoint.name] = endpoint
+        wanted = row["enabled"] and endpoint.digest not in self._disabled
+        if wanted and not endpoint.attached:
+            endpoint.attached = True
+            if endpoint not in self.queue.log.cursors:
+                self.queue.log.cursors.append(endpoint)
+        elif not wanted:
+            self._detach(endpoint)
+
+    def _detach(self, endpoint):
+        """An endpoint gets nothing any more, and what waits for it is forgotten."""
+        log = self.queue.log
+        if endpoint in log.cursors:
+            log.cursors.remove(endpoint)
+        log.forget(endpoint.name)
+        self.counters["gone"] += endpoint.give_up_before(log.next)
+        endpoint.attached = False
+        endpoint.pending = []
+
+    def _listen(self):
+        for handle in self._handles:
+            self.bus.unsubscribe(handle)
+        self._kinds = source.kinds([one.row for one in self._attached()])
+        self._handles = [self.bus.subscribe(kind, self._take) for kind in self._kinds]
+
+    def _attached(self):
+        return [one for one in self.endpoints.values() if one.attached]
+
+    def _save_disabled(self):
+        try:
+            save(self.folder + _DISABLED, self._disabled)
+        except OSError as error:
+            self.bus.emit(ERROR, "webhooks", error)
+
+    # -- events
+
+    def _take(self, kind, key, data):
+        event = self._kinds[kind]
+        data = source.data_of(self.node, kind, key, data)
+        if any(filters.routes(one.row, event, key, data) for one in self._attached()):
+            self.put(event, key, data)
+
+    def put(self, event, key, data, **more):
+        """Queue an event; False where it is dropped, which is counted.
+
+        The queue is full when even the endpoint that is ahead of all has ``capacity`` events to
+        come: one that hangs behind drops its own, see ``_fill``. ``more`` as ``Queue.put``.
+        """
+        ahead = max([one.acked for one in self._attached()] + [0])
+        if self.paused:
+            reason = "paused"
+        elif self.queue.log.next - ahead >= self.capacity:
+            reason = "full"
+        elif self.queue.put(event, key, data, **more):
+            self.counters["events"] += 1
+            self.wake()
+            return True
+        else:
+            reason = "refused"
+        self.counters[reason] += 1
+        return False
+
+    def wake(self):
+        """Look again whether there is something to do."""
+        self._event.set()
+
+    # -- the task
+
+    async def run(self, task):
+        """The webhooks' task."""
+        try:
+            while True:
+                task.beat()
+                wait = self.step()
+                if wait > 0:
+                    await wait_set(self._event, wait)
+                else:
+                    await asyncio.sleep(0)
+                self._event.clear()
+        finally:
+            for one in self._tasks:
+                one.cancel()
+            self.client.close()
+            self.queue.log.tend()
+
+    def step(self):
+        """Begin the attempts that are due; returns ms until something may be due again."""
+        now = self.clock.mono_ms()
+        wait = self._tend(now)
+        attached = self._attached()
+        # Each time another one is first.
+        self._turn += 1
+        for at in range(len(attached)):
+            endpoint = attached[(at + self._turn) % len(attached)]
+            if self._fill(endpoint, now):
+                wait = 0
+            if endpoint.current or endpoint.held(self.clock):
+                continue
+            delivery, due = endpoint.next(now)
+            if delivery and self._may_begin(endpoint):
+                endpoint.begin(delivery, now)
+                self._tasks.append(asyncio.create_task(self._attempt(endpoint, delivery)))
+            elif due:
+                wait = min(wait, due)
+        return wait
+
+    def _may_begin(self, endpoint):
+        # Waiting for the one TLS session would count against its own time.
+        return len(self._tasks) < self.concurrency and not (
+            self.client.one_tls
+            and endpoint.secure
+            and any(one.current and one.secure for one in self.endpoints.values())
+        )
+
+    def _tend(self, now):
+        if now - self._tended >= _TEND_MS:
+            self._tended = now
+            self.queue.log.tend()
+        return self._tended + _TEND_MS - now
+
+    def _fill(self, endpoint, now):
+        """Take deliveries from the queue; True where there may be more."""
+        log = self.queue.log
+        if log.next - endpoint.acked > self.capacity:
+            self.counters["dropped"] += endpoint.give_up_before(log.next - self.capacity)
+        turns = _TURN
+        while endpoint.has_room and endpoint.index < log.next and turns:
+            turns -= 1
+            record = self.queue.read(endpoint.index)
+            gap = (log.next if record is None else record.index) - endpoint.index
+            endpoint.counters["dropped"] += gap
+            self.counters["dropped"] += gap
+            endpoint.index += gap
+            if record:
+                endpoint.index += 1
+                self._enlist(endpoint, record, now)
+        return not turns
+
+    def _enlist(self, endpoint, record, now):
+        if record.to not in (None, endpoint.name):
+            return
+        row = endpoint.row
+        if self.filters and not self._enabled(record.event, endpoint.name):
+            return
+        for route in filters.routes(row, record.event, record.key, record.data):
+            delivery = Delivery(endpoint, record, route, now)
+            endpoint.pending.append(delivery)
+            self.note(delivery)
+
+    def _enabled(self, event, name):
+        from .filters_rainmaker import enabled, event_type
+
+        return enabled(self.filters, event_type(event), name, self.node.name)
+
+    def note(self, delivery):
+        """Add a line to the delivery log."""
+        self.deliveries.append(delivery)
+        del self.deliveries[: -self._limits[0] or len(self.deliveries)]
+
+    # -- attempts
+
+    async def _attempt(self, endpoint, delivery):
+        try:
+            record = self.queue.read(delivery.index)
+            if record is None or record.index != delivery.index:
+                self._lost(endpoint, delivery)
+            elif await self._tagged(endpoint, record):
+                args = (endpoint, record, delivery.action, delivery.url)
+                self._judge(endpoint, delivery, record, await deliver.attempt(self, *args))
+            else:
+                self._unwanted(endpoint, delivery)
+        except (OSError, MemoryError) as error:
+            self.bus.emit(ERROR, "webhook:" + endpoint.name, error)
+            self._judge(endpoint, delivery, record, deliver.Outcome(retry.RETRY, error="memory"))
+        finally:
+            endpoint.current = None
+            self._tasks.remove(asyncio.current_task())
+            self.wake()
+
+    async def _tagged(self, endpoint, record):
+        wanted = endpoint.row["tags"]
+        if not wanted:
+            return True
+        found = await deliver.context.find(self.node, record.key)
+        return filters.tagged(wanted, found and found["tags"])
+
+    def _lost(self, endpoint, delivery):
+        """The log does not have it any more."""
+        delivery.error = "dropped"
+        self.counters["dropped"] += 1
+        endpoint.finish(delivery, retry.FAILED)
+
+    def _unwanted(self, endpoint, delivery):
+        endpoint.remove(delivery)
+        if delivery in self.deliveries:
+            self.deliveries.remove(delivery)
+
+    def _judge(self, endpoint, delivery, record, outcome):
+        """An attempt has ended."""
+        if outcome is None:
+            self._unwanted(endpoint, delivery)
+            return
+        now = self.clock.mono_ms()
+        delivery.http_status, delivery.error = outcome.http_status, outcome.error
+        if outcome.after_ms:
+            endpoint.ready_at = max(endpoint.ready_at, now + outcome.after_ms)
+        if outcome.status == retry.OK:
+            self.counters["delivered"] += 1
+            endpoint.finish(delivery, retry.OK)
+            return
+        delay = None
+        if outcome.status == retry.RETRY:
+            delay = retry.delay_ms(endpoint.row, delivery.attempts, now - delivery.first)
+        if delay is None:
+            self._fail(endpoint, delivery, record, outcome)
+            return
+        self.counters["retried"] += 1
+        endpoint.counters["retried"] += 1
+        delivery.status = retry.RETRY
+        delivery.due = now + delay
+
+    def _fail(self, endpoint, delivery, record, outcome):
+        self.counters["failed"] += 1
+        endpoint.finish(delivery, retry.FAILED)
+        self.dead.append((endpoint.name, record, outcome.error))
+        del self.dead[: -self._limits[1] or len(self.dead)]
+        if outcome.status == retry.GONE:
+            self.bus.emit(ERROR, "webhook:" + endpoint.name, "gone (410): disabled")
+            self._disabled.append(endpoint.digest)
+            self._save_disabled()
+            self._detach(endpoint)
+            self._listen()
+
+    # -- what people do
+
+    def replay(self, name=None, id=None):
+        """Queue dead events again, all or those of an endpoint or with an id; returns how many."""
+        count = 0
+        for letter in list(self.dead):
+            endpoint, record, _ = letter
+            if name not in (None, endpoint) or id not in (None, record.id):
+                continue
+            more = {"to": endpoint, "id": record.id, "ts": record.ts_ms}
+            if self.put(record.event, record.key, record.data, **more):
+                self.dead.remove(letter)
+                count += 1
+        return count
+
+    async def test(self, name):
+        """Send an alarm of the type ``test`` at once; returns the ``Delivery``. KeyError."""
+        endpoint = self.endpoints[name]
+        now = self.clock.unix_ms()
+        data = {
+            "alarm_id": 0,
+            "node_id": "test/test",
+            "device_id": "test",
+            "point_id": "test",
+            "type": "test",
+            "severity": "info",
+            "state": "raised",
+            "value": None,
+            "message": "Test of " + self.node.name,
+            "timestamp_ms": now,
+        }
+        value = {"e": "alarm_raised", "k": "test/test", "d": data}
+        id = "%s-test-%d-%d" % (self.node.name.replace(".", "_"), self.node.boot, self._turn)
+        record = Record(-1, id, now, value)
+        delivery = Delivery(endpoint, record, (None, None), 0)
+        delivery.attempts = 1
+        if endpoint.held(self.clock):
+            delivery.status, delivery.error = retry.FAILED, "clock not set"
+        else:
+            made = await deliver.attempt(self, endpoint, record, None, None)
+            delivery.status = retry.OK if made and made.status == retry.OK else retry.FAILED
+            if made:
+                delivery.http_status, delivery.error = made.http_status, made.error
+        self.note(delivery)
+        return delivery
+
+
+def _same(one, other):
+    return all(one[key] == other[key] for key in other)

@@ -1,0 +1,64 @@
+"""The durable queue: events as JSON records of a log, read by index."""
+
+from ..compat import const
+from ..smallfile import make_folder
+
+#: Records of events have no point.
+_NO_POINT = const(0)
+
+
+class Record:
+    """An event of the queue: ``index``, ``id`` (the webhook id), ``event``, ``key``, ``data``,
+    ``ts_ms`` (None where the time is not known), ``to`` (an endpoint's name, or None: all)."""
+
+    def __init__(self, index, id, ts_ms, value):
+        self.index = index
+        self.id = value.get("id") or id
+        self.ts_ms = value.get("ts") or ts_ms
+        self.event, self.key, self.data = value["e"], value["k"], value["d"]
+        self.to = value.get("to")
+
+
+class Queue:
+    """A log of events in ``folder``; ``row`` is a validated ``webhook_queue`` table.
+
+    The webhook id of an event follows from the place of its record (node, stream, sequence
+    number), which stays the same over restarts and is never used again.
+    """
+
+    def __init__(self, node, folder, row):
+        shape = (
+            row["ring_bytes"],
+            node.clock,
+            node.new_stream,
+            node.boot,
+            row["frame_bytes"],
+        )
+        if row["store"]["disk"]:
+            from ..log import Log
+
+            make_folder(folder)
+            self.log = Log(folder, row["store"], *shape)
+        else:
+            from ..ring import Ring
+
+            self.log = Ring(*shape)
+        self._prefix = node.name.replace(".", "_")
+        self._reader = self.log.reader(self.log.next)
+
+    def put(self, event, key, data, **more):
+        """Append an event; False where it was refused, which the log counts."""
+        return self.log.append(_NO_POINT, dict(more, e=event, k=key, d=data))
+
+    def read(self, index):
+        """The ``Record`` at ``index``, or at the next one there is; None at the end."""
+        reader = self._reader
+        reader.seek(index)
+        header = reader.open()
+        reader.skipped = 0
+        if header is None:
+            return None
+        id = "%s-%d-%d" % (self._prefix, header.stream, header.seq)
+        index = reader.index
+        delta, _, value, _ = reader.take()
+        return Record(index, id, header.base + delta if header.dated else None, value)
