@@ -22,6 +22,7 @@ NODE = {
         }
     ],
     "subscribers": [{"subscriber": "collector"}],
+    "alarms": [{"id": "tank-full", "type": "high_limit", "point": "tank/level", "limit": 50}],
     "publish": {"value": [{"topic": "site/{node}/{device_id}/{point_id}"}]},
 }
 SETTLE_S = 1.2
@@ -91,6 +92,10 @@ CALLS = (
     ("system.setTime", {"time": 1_790_000_100_000}),
     ("system.setTime", {"time": 1_790_000_100}),
     ("system.reboot", {}),
+    ("alarms.getAlarms", {"active": True}),
+    ("alarms.acknowledgeAlarm", {"alarm": "tank-full"}),
+    ("alarms.acknowledgeAlarm", {"alarm": "tank-empty"}),
+    ("alarms.shelveAlarm", {"alarm": "tank-full", "until": 1_790_003_700_000}),
 )
 
 _T0 = 1_790_000_100_000

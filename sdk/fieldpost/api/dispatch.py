@@ -27,7 +27,7 @@ from .call import CONFIRM, READ, WRITE, Rows
 from .reply import Text, breathe, messages
 from .request import Request, parse
 
-MODULES = ("gateways", "loggers", "mqtt", "system", "webhooks")
+MODULES = ("alarms", "gateways", "loggers", "mqtt", "system", "webhooks")
 _BATCH = const(32)
 
 
