@@ -288,7 +288,12 @@ async def test_read_that_is_no_coroutine_function():
 
 
 async def test_reasons_are_short():
-    for act, most in ((TalkativeError(), 120), (DriverError("y" * 5000), 80), (MuteError(), 23)):
+    for act, most in (
+        (TalkativeError(), 120),
+        (DriverError("y" * 5000), 80),
+        (MuteError(), 23),
+        (DriverError(), 11),
+    ):
         bench = Bench(Scripted(act), interval=100)
         await bench.run(2)
         assert most - 30 < len(bench.device.status) <= most
