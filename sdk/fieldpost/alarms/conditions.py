@@ -138,28 +138,3 @@ class Formula(Condition):
         """See ``Condition``."""
         result = self._expression.evaluate([number(point) for point in self.points])
         return None if result is None else bool(result)
-
-
-#: Types whose condition has a past, in ``timed``, by their class there.
-_TIMED = {
-    "stale": "Stale",
-    "rate_of_change": "Rate",
-    "stuck": "Stuck",
-    "flapping": "Flapping",
-}
-
-
-def make(row, points, now):
-    """The condition of a row, over these ``Point`` objects."""
-    kind = row["type"]
-    if "states" in row:
-        return States(row, points, now)
-    if kind in ("deviation", "command_mismatch"):
-        return Pair(row, points, now)
-    if kind == "expression":
-        return Formula(row, points, now)
-    if kind == "state_change" or kind in _TIMED:
-        from . import timed
-
-        return getattr(timed, _TIMED.get(kind, "Change"))(row, points, now)
-    return Limits(row, points, now)

@@ -25,8 +25,8 @@ from ..events import (
     FDD_FAULT_RAISED,
     POINT_FAILED,
 )
-from . import conditions, message, store
-from .rule import NAMES, NORMAL, Rule
+from . import message, store
+from .rule import NAMES, NORMAL, Rule, make
 
 #: The task looks at least this often.
 _LONGEST_MS = const(3600000)
@@ -113,7 +113,7 @@ class Alarms:
         same = len(points) == len(rule.points)
         if not same or any(a is not b for a, b in zip(points, rule.points)):
             rule.points = points
-            rule.condition = conditions.make(row, points, now)
+            rule.condition = make(row, points, now)
             if all(point.status == "ok" for point in points):
                 rule.condition.update(now)
             self._schedule(rule, now)

@@ -13,6 +13,7 @@ is raised; what is raised already goes on. A restart keeps what is raised, latch
 """
 
 from ..compat import const
+from . import conditions
 
 NORMAL = const(0)
 PENDING = const(1)
@@ -21,6 +22,13 @@ CLEARING = const(3)
 LATCHED = const(4)
 #: What a state is called outside.
 NAMES = ("normal", "pending", "raised", "clearing", "latched")
+#: Types whose condition has a past, in ``timed``, by their class there.
+_TIMED = {
+    "stale": "Stale",
+    "rate_of_change": "Rate",
+    "stuck": "Stuck",
+    "flapping": "Flapping",
+}
 #: What a rule itself has to know of its row.
 _KEYS = ("id", "digest", "type", "severity", "fault", "latching", "equipment", "message", "limit")
 _KEYS += ("on_delay_ms", "off_delay_ms")
@@ -145,3 +153,19 @@ def sooner(a, b):
     if a is None or b is None:
         return b if a is None else a
     return min(a, b)
+
+
+def make(row, points, now):
+    """The condition of a row, over these ``Point`` objects."""
+    kind = row["type"]
+    if "states" in row:
+        return conditions.States(row, points, now)
+    if kind in ("deviation", "command_mismatch"):
+        return conditions.Pair(row, points, now)
+    if kind == "expression":
+        return conditions.Formula(row, points, now)
+    if kind == "state_change" or kind in _TIMED:
+        from . import timed
+
+        return getattr(timed, _TIMED.get(kind, "Change"))(row, points, now)
+    return conditions.Limits(row, points, now)
