@@ -42,7 +42,7 @@ async def apply(node, config):
     if changes["publish"]:
         build.configure_publisher(node, head["publish"])
         done.append("publish")
-    if changes["webhooks"]:
+    if changes["webhooks"] or (changes["mqtt"] and node.webhooks):
         build.configure_webhooks(node, head["webhooks"])
         node.start_webhooks()
         done.append("webhooks")

@@ -77,6 +77,15 @@ def hide(config):
     return config
 
 
+def hide_row(row, table):
+    """The same for one row of a table of the schema."""
+    from .config import SCHEMA
+
+    _hide(row, SCHEMA[table], SCHEMA)
+    unload("fieldpost.config")
+    return row
+
+
 def _hide(value, rows, tables):
     for key in rows:
         words = rows[key].split()

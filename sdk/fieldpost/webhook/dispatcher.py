@@ -46,7 +46,7 @@ class Webhooks:
         self._event = asyncio.Event()
         self._tasks = []
         self._handles = []
-        self._kinds = {}
+        self._watches = []
         self._turn = 0
         self._tended = self.clock.mono_ms() - _TEND_MS
         try:
@@ -113,8 +113,11 @@ class Webhooks:
     def _listen(self):
         for handle in self._handles:
             self.bus.unsubscribe(handle)
-        self._kinds = source.kinds([one.row for one in self._attached()])
-        self._handles = [self.bus.subscribe(kind, self._take) for kind in self._kinds]
+        for one in self._watches:
+            one.stop()
+        events = source.wanted([one.row for one in self._attached()])
+        self._handles = [self.bus.subscribe(event, self._take) for event in events]
+        self._watches = source.watch(self.node, events)
 
     def _attached(self):
         return [one for one in self.endpoints.values() if one.attached]
@@ -127,9 +130,8 @@ class Webhooks:
 
     # -- events
 
-    def _take(self, kind, key, data):
-        event = self._kinds[kind]
-        data = source.data_of(self.node, kind, key, data)
+    def _take(self, event, key, data):
+        data = source.data_of(event, key, data)
         if any(filters.routes(one.row, event, key, data) for one in self._attached()):
             self.put(event, key, data)
 

@@ -9,6 +9,6 @@ A module has one function, which neither waits nor keeps anything::
 at every attempt), ``ts_ms`` (Unix ms, None where unknown), ``key`` (``device/point``, device id or
 equipment), ``data`` (dict: the fields of an alarm, a fault, a device, a value, an MQTT event), and
 ``point``: None, or of the point or device that the key names ``node_id, name, unit, device_id,
-protocol, description, tags`` (those of the device with those of the point). ``endpoint`` is the row
-of the schema's table ``webhook``; what only the provider knows is in its ``options``.
+protocol, description, tags`` (the device's with the point's). ``endpoint`` is the row of the
+schema's table ``webhook``; what only the provider knows is in its ``options``.
 """
