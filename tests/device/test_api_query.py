@@ -22,7 +22,7 @@ DEFAULTS = {
     "limit": None,
     "subscription": "default",
 }
-HEAP = "512k"
+HEAP = "2m"
 
 
 class Holder:
