@@ -85,6 +85,8 @@ setup(
             "pytest>=8.2",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
+            # Verifies our signatures, and nothing of ours does.
+            "standardwebhooks>=1",
             # The wheel test builds without isolation, so that it needs no network.
             "setuptools>=77",
             "wheel",
