@@ -43,7 +43,7 @@ def test_every_provider_renders_every_event():
                 continue
             url, headers, data = made
             assert url.startswith("https://")
-            assert headers["content-type"].startswith("application/json")
+            assert headers["Content-Type"].startswith("application/json")
             assert isinstance(data, bytes)
             json.loads(data)
             assert b"NaN" not in data and b"nan," not in data

@@ -35,7 +35,7 @@ def test_ones_own_provider(own):
     made = own.render(events.alarm(), endpoint, events.Node)
     assert made == (
         "https://wall.example/show?room=plant",
-        {"content-type": "text/plain; charset=utf-8"},
+        {"Content-Type": "text/plain; charset=utf-8"},
         b"WARNING too hot",
     )
     assert own.render(events.device("down"), endpoint, events.Node) is None

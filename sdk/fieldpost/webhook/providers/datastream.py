@@ -24,7 +24,7 @@ def render(event, endpoint, node):
         route = "alarms"
     options = endpoint.get("options") or {}
     url = endpoint["url"].rstrip("/") + "/" + (options.get(route) or route).lstrip("/")
-    return url, {"content-type": "application/json"}, encode(body)
+    return url, {"Content-Type": "application/json"}, encode(body)
 
 
 def entry(event, node):

@@ -33,4 +33,4 @@ def render(event, endpoint, node):
         }
 
     body = fit(make, describe.message(event, node), _MAX_BYTES)
-    return url, {"content-type": "application/json"}, body
+    return url, {"Content-Type": "application/json"}, body

@@ -36,7 +36,7 @@ def render(event, endpoint, node):
     }
     if action == "trigger":
         body["payload"] = _payload(event, node)
-    return endpoint.get("url") or _URL, {"content-type": "application/json"}, encode(body)
+    return endpoint.get("url") or _URL, {"Content-Type": "application/json"}, encode(body)
 
 
 def dedup_key(event, project, node):

@@ -28,7 +28,7 @@ def render(event, endpoint, node):
         "Description": event["event"].replace("_", " "),
         "EventData": data,
     }
-    return endpoint["url"], {"content-type": "application/json"}, encode(body)
+    return endpoint["url"], {"Content-Type": "application/json"}, encode(body)
 
 
 def _time(ms):

@@ -12,7 +12,7 @@ def render(event, endpoint, _node):
     body = dict(event["data"])
     body["action"] = event.get("action") or event["event"]
     body["time"] = None if event["ts_ms"] is None else time_text(event["ts_ms"])
-    return endpoint["url"], {"content-type": "application/json"}, encode(body)
+    return endpoint["url"], {"Content-Type": "application/json"}, encode(body)
 
 
 def time_text(ms):

@@ -38,7 +38,7 @@ def render(event, endpoint, node):
             }
         ],
     }
-    return endpoint["url"], {"content-type": "application/json"}, encode(body)
+    return endpoint["url"], {"Content-Type": "application/json"}, encode(body)
 
 
 def _text(text, limit):

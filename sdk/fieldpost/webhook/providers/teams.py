@@ -30,7 +30,7 @@ def render(event, endpoint, node):
         return _card(blocks + [{"type": "FactSet", "facts": facts}])
 
     body = fit(make, describe.message(event, node), _MAX_BYTES)
-    return endpoint["url"], {"content-type": "application/json; charset=utf-8"}, body
+    return endpoint["url"], {"Content-Type": "application/json; charset=utf-8"}, body
 
 
 def _card(blocks):
