@@ -124,18 +124,18 @@ def load(config, folder, name=_FILE):
         plan = _make(config)
         made = [__version__, _digest(config)]
     origin = _origin(path)
-    if origin is None or origin["made"] != made:
-        if plan is None:
-            with open(config) as file:
-                plan = _make(json.load(file))
-        try:
-            _save(path, plan, made)
-        except OSError:
-            # Not one of another configuration either.
-            remove(path)
-            return plan
-        origin = {"modules": plan.modules}
-    return Plan(origin["modules"], path=path)
+    if origin is not None and origin["made"] == made:
+        return Plan(origin["modules"], path=path)
+    if plan is None:
+        with open(config) as file:
+            plan = _make(json.load(file))
+    try:
+        _save(path, plan, made)
+    except OSError:
+        # Not one of another configuration either.
+        remove(path)
+        return plan
+    return Plan(plan.modules, path=path)
 
 
 def _make(config):

@@ -33,6 +33,19 @@ async def apply(node, config):
         raise
     changes = {kind: _differences(old[kind], new[kind]) for kind in new}
     node.digests = _in_doubt(old, new)
+    done = await _parts(node, made, head, changes)
+    node.settings = head["settings"]
+    if node.api:
+        node.api.settings.update(node.settings["api"])
+    made.adopt(node.folder)
+    node.plan_path = made.path
+    node.digests = head["digests"]
+    node.announce()
+    return sorted(done)
+
+
+async def _parts(node, made, head, changes):
+    """Change all parts of the node; returns the names of those."""
     done = []
     await _links(node, head["mqtt"], changes["mqtt"], done)
     fresh = _subscriptions(node, head["subscriptions"], changes["subscription"])
@@ -50,14 +63,7 @@ async def apply(node, config):
     node.start_alarms()
     for kind in ("device", "subscription", "subscriber"):
         done += [kind + ":" + key for key in changes[kind]]
-    node.settings = head["settings"]
-    if node.api:
-        node.api.settings.update(node.settings["api"])
-    made.adopt(node.folder)
-    node.plan_path = made.path
-    node.digests = head["digests"]
-    node.announce()
-    return sorted(done)
+    return done
 
 
 def _differences(old, new):

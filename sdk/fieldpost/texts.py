@@ -36,14 +36,6 @@ def rows(node):
         yield None
 
 
-def find(node, key):
-    """The row of a device or point by its id. Raises ApiError if the configuration has none."""
-    for row in rows(node):
-        if row and row[0] == key:
-            return row
-    raise ApiError("configuration changed")
-
-
 def _page(path, at):
     """Some rows from a position on (0: the first), and the position behind them."""
     page = []
