@@ -33,7 +33,7 @@ def key(secret):
     """The bytes of a Standard Webhooks secret. Raises ValueError for what is no base64."""
     if secret.startswith(_PREFIX):
         secret = secret[len(_PREFIX) :]
-    return a2b_base64(secret + "=" * (-len(secret) % 4))
+    return a2b_base64((secret + "=" * (-len(secret) % 4)).encode())
 
 
 def base64(data):
