@@ -118,7 +118,7 @@ def test_what_is_refused():
         ({"url": "ftp://x/"}, "url"),
         ({"url": "file:///config.json"}, "url"),
         ({"signature": "hmac"}, "secret"),
-        ({"signature": "standard", "secret": "short"}, "secret"),
+        ({"signature": "standard", "secret": "c2hvcnQ="}, "secret"),
         ({"auth": "basic", "user": "u"}, "password"),
         ({"auth": "oauth2", "token_url": "http://x/"}, "client_id"),
         ({"headers": {"Bad\r\nName": "x"}}, "headers"),

@@ -47,7 +47,7 @@ class Webhooks:
         self._tasks = []
         self._handles = []
         self._watches = []
-        self._turn = 0
+        self._turn = self._tests = 0
         self._tended = self.clock.mono_ms() - _TEND_MS
         try:
             self._disabled = load(self.folder + _DISABLED) or []
@@ -358,7 +358,8 @@ class Webhooks:
             "timestamp_ms": now,
         }
         value = {"e": "alarm_raised", "k": "test/test", "d": data}
-        id = "%s-test-%d-%d" % (self.node.name.replace(".", "_"), self.node.boot, self._turn)
+        self._tests += 1
+        id = "%s-test-%d-%d" % (self.node.name.replace(".", "_"), self.node.boot, self._tests)
         record = Record(-1, id, now, value)
         delivery = Delivery(endpoint, record, (None, None), 0)
         delivery.attempts = 1
