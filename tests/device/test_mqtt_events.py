@@ -84,6 +84,8 @@ async def test_connection():
         assert connected["connected_at"] == NOW
         assert watched.only("client_connack")[0]["conn_ack"] == "Connection Accepted"
         assert watched.only("session_created")[0]["created_at"] == NOW
+    # What the link has given up is not kept by those who watch it.
+    assert watched.watch._codec is None
 
 
 async def test_refused_connection():

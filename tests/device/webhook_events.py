@@ -122,6 +122,8 @@ def awkward():
     bare = alarm()
     bare["point"] = bare["ts_ms"] = None
     events.append(bare)
+    # All that can be said of an event, and more than a service shows.
+    events.append(alarm(protocol="modbus", clientid="c", topic="t", reason="timeout"))
     tagged = alarm()
     tagged["point"] = dict(POINT, tags={"tag%d" % i: AWKWARD for i in range(64)})
     events.append(tagged)
