@@ -1,6 +1,6 @@
 """Which replies are tried again, and when."""
 
-import os
+from random import getrandbits
 
 from ..compat import const
 
@@ -33,5 +33,5 @@ def delay_ms(row, attempts, elapsed_ms):
     for _ in range(attempts - 1):
         delay = min(int(delay * row["retry_factor"]), row["retry_cap_ms"])
     # A quarter more or less, so that nodes do not come back together.
-    delay += delay * (os.urandom(1)[0] - 128) // 512
+    delay += delay * (getrandbits(8) - 128) // 512
     return delay if elapsed_ms + delay <= row["retry_elapsed_ms"] else None
