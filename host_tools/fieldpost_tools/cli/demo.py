@@ -26,7 +26,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     type=click.Path(file_okay=False),
     help="Keep database, CSV and the board's files there.",
 )
-@click.option("--heap", help="Heap of the virtual board, as 160k. [default: the least that fits]")
+@click.option(
+    "--heap",
+    help="Heap of the virtual board, e.g. 128k (below 160k: fewer points). [default: 192k]",
+)
 def command(seconds, as_json, folder, heap):
     """Run a board, a broker, a device and a collector, and show the data flow.
 

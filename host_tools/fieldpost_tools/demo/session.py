@@ -105,7 +105,7 @@ class _Session:
         plant = self._parts.enter_context(AhuServer())
         self._broker = self._parts.enter_context(Broker())
         self._picture.broker = True
-        config = site.configuration(self._broker, plant)
+        config = site.configuration(self._broker, plant, self._heap)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         (flash / "config.json").write_text(text, encoding="utf-8")
         # Validated here; the node finds the result and is spared the schema.

@@ -5,7 +5,9 @@ from fieldpost_tools.sim.modbus_server import ahu_device
 NODE = "demo"
 SUBSCRIBER = "collector"
 #: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
-HEAP = "128k"
+HEAP = "192k"
+#: With less the node has the points of ``LEAN`` only, and a ring of half the size.
+ROOMY_BYTES = 160 * 1024
 #: Device and point whose values are 0, 1, 2 …, each of them recorded.
 COUNTER = ("made-up", "counter")
 #: Device and point that tell how much of the heap is free.
@@ -25,19 +27,29 @@ TELLING = (
     "occupied",
 )
 
+#: The points of all devices on a board with a small heap.
+LEAN = ("dat", "heating-valve", "fan-speed", COUNTER[1], HEAP_FREE[1], "wave")
+
 OUTAGE_PART = 0.15
 #: Longest outage: the ring must hold what is acquired meanwhile.
-OUTAGE_S = (2.0, 9.0)
+OUTAGE_S = (2.0, 8.0)
 
 
-def configuration(broker, plant):
-    """The node's configuration for a broker and an ``AhuServer``."""
+def configuration(broker, plant, heap):
+    """The node's configuration for a broker, an ``AhuServer`` and a heap (``128k``)."""
+    lean = bytes_of(heap) < ROOMY_BYTES
     unit = ahu_device(plant.host, plant.port)
     unit["interval"] = 500
     unit["points"] = [point for point in unit["points"] if point["name"] in TELLING]
+    devices = [unit, _board(), _made_up()]
+    if lean:
+        for device in devices:
+            device["points"] = [one for one in device["points"] if one["name"] in LEAN]
     return {
         "node": NODE,
         "state_interval": 1000,
+        # The demo asks nothing over the serial line.
+        "api": {"serial": []},
         "mqtt": [
             {
                 "host": broker.host,
@@ -47,12 +59,12 @@ def configuration(broker, plant):
                 "queue_bytes": 2048,
             }
         ],
-        "devices": [unit, _board(), _made_up()],
+        "devices": devices,
         "subscriptions": [
             {
                 "id": "default",
-                "ring_bytes": 4096,
-                "frame_bytes": 512,
+                "ring_bytes": 2048 if lean else 4096,
+                "frame_bytes": 256 if lean else 512,
                 "store": {"disk": False},
                 # Small batches, so that a backlog drains without a heap full of messages. The
                 # broker comes back without a memory: what was lost in it is soon sent again.
@@ -79,6 +91,15 @@ def _made_up():
         {"name": "walk", "kind": "walk", "value": 50, "step": 2, "log": "on_cov 0.5 0 10000"},
     ]
     return {"id": COUNTER[0], "driver": "virtual", "interval": 250, "points": points}
+
+
+def bytes_of(heap):
+    """Bytes of a heap's size as the interpreter takes it: ``131072``, ``128k``, ``1m``."""
+    units = {"k": 1 << 10, "m": 1 << 20}
+    text = str(heap).lower()
+    unit = units.get(text[-1:], 1)
+    digits = text.rstrip("km")
+    return int(digits) * unit if digits.isdecimal() else 0
 
 
 def outage(seconds):
