@@ -255,6 +255,7 @@ class Webhooks:
     # -- attempts
 
     async def _attempt(self, endpoint, delivery):
+        record = None
         try:
             record = self.queue.read(delivery.index)
             if record is None or record.index != delivery.index:
@@ -264,9 +265,11 @@ class Webhooks:
                 self._judge(endpoint, delivery, record, await deliver.attempt(self, *args))
             else:
                 self._unwanted(endpoint, delivery)
-        except (OSError, MemoryError) as error:
+        except Exception as error:
+            # Want of memory, a bug of a provider: it stops nobody else, and is not tried at once.
             self.bus.emit(ERROR, "webhook:" + endpoint.name, error)
-            self._judge(endpoint, delivery, record, deliver.Outcome(retry.RETRY, error="memory"))
+            outcome = deliver.Outcome(retry.RETRY, error=repr(error)[:80])
+            self._judge(endpoint, delivery, record, outcome)
         finally:
             endpoint.current = None
             self._tasks.remove(asyncio.current_task())
@@ -317,7 +320,8 @@ class Webhooks:
     def _fail(self, endpoint, delivery, record, outcome):
         self.counters["failed"] += 1
         endpoint.finish(delivery, retry.FAILED)
-        self.dead.append((endpoint.name, record, outcome.error))
+        if record:
+            self.dead.append((endpoint.name, record, outcome.error))
         del self.dead[: -self._limits[1] or len(self.dead)]
         if outcome.status == retry.GONE:
             self.bus.emit(ERROR, "webhook:" + endpoint.name, "gone (410): disabled")
