@@ -18,7 +18,7 @@ from fieldpost_tools import romfs
 from fieldpost_tools.build import build_mpy
 
 #: Loaded only while a configuration is checked and applied; their memory is given back.
-PASSING = ("build", "config", "plan", "reconfigure")
+PASSING = ("build", "config", "plan", "reconfigure", "rows", "schema", "texts")
 
 # What the official ESP32 firmware has in its flash, so that only the SDK is counted; some of it is
 # Python here and C there. This build has no sockets. asyncio loads its parts on first use.
