@@ -174,7 +174,7 @@ async def test_a_provider_that_fails_is_reported_and_tried_later():
 
         @staticmethod
         def render(_event, _endpoint, _node):
-            return [][1]
+            raise IndexError
 
     name = "fieldpost.webhook.providers.broken"
     sys.modules[name] = sys.modules["fieldpost.webhook.providers"].broken = Broken
