@@ -115,7 +115,7 @@ async def test_deliveries_test_pause_and_replay():
             assert shown["pause"] is True
             assert await api.call("replay") == 0, "a pause drops"
             assert (await api.call("config", changes={"pause": None}))["pause"] is False
-            assert await api.call("replay", id=failed["id"]) == 1
+            assert await api.call("replay", delivery=failed["id"]) == 1
             await until(lambda: api.node.webhooks.counters["delivered"] == 1)
             assert len(peer.requests) == 3
             assert api.node.state()["counters"]["webhook_delivered"] == 1

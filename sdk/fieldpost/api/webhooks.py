@@ -125,10 +125,12 @@ async def configure(node, args):
 
 
 def replay(node, args):
-    """Queue events again that failed for good: all, those of one endpoint, or one ``id``; under
-    the same id. Returns how many."""
+    """Queue events again that failed for good: all, those of one endpoint, or one by its ``delivery`` (id).
+
+    ``{"endpoint": "ops"}``. They go out under the same id. Returns how many.
+    """
     hooks = node.webhooks
-    return hooks.replay(args["endpoint"], args["id"]) if hooks else 0
+    return hooks.replay(args["endpoint"], args["delivery"]) if hooks else 0
 
 
 def _staging():
@@ -200,5 +202,5 @@ METHODS = {
         READ,
     ),
     "config": (configure, "changes: any = ?", WRITE),
-    "replay": (replay, _NAMED + " = ?\nid: str 1..200 = ?", WRITE),
+    "replay": (replay, _NAMED + " = ?\ndelivery: str 1..200 = ?", WRITE),
 }
