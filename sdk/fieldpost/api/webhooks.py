@@ -125,9 +125,9 @@ async def configure(node, args):
 
 
 def replay(node, args):
-    """Queue events again that failed for good: all, those of one endpoint, or one by its ``delivery`` (id).
+    """Queue events again that failed for good: all, those of an endpoint, or one ``delivery``.
 
-    ``{"endpoint": "ops"}``. They go out under the same id. Returns how many.
+    ``{"endpoint": "ops"}``. ``delivery`` is an id, which stays the same. Returns how many.
     """
     hooks = node.webhooks
     return hooks.replay(args["endpoint"], args["delivery"]) if hooks else 0
