@@ -159,7 +159,10 @@ async def fuzz(dispatcher, fuzzer, count, transports, checkpoint=None):
         slowest = max(slowest, ticks_diff(ticks_ms(), begin))
         assert slowest < LIMIT_MS, body
         for message in sent:
-            reply = json.loads(message)
+            try:
+                reply = json.loads(message)
+            except ValueError:
+                raise AssertionError((body, message)) from None
             assert isinstance(reply, (dict, list)), (body, message)
             replies += 1
             if isinstance(reply, dict) and "error" in reply:

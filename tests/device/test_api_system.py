@@ -226,6 +226,9 @@ async def test_no_method_tells_a_secret():
     called = answered = 0
     with Machine():
         for name in dispatch.MODULES:
+            if name == "kit":
+                # A module of other tests.
+                continue
             try:
                 methods = __import__("fieldpost.api." + name, None, None, ("METHODS",)).METHODS
             except ImportError:

@@ -10,6 +10,7 @@ from fieldpost.compat import TimeoutError, sleep_ms, ticks_diff, ticks_ms, wait_
 from fieldpost.drivers.modbus_rtu import ModbusRtu, crc16
 from fieldpost.errors import ConfigError, DriverError
 
+HEAP = "512k"
 HOLDING = {(3, i): 100 + i for i in range(10)}
 
 

@@ -101,7 +101,7 @@ def collecting(mosquitto, db, **options):
         yield collector
 
 
-def until(collector, done, timeout_s=20):
+def until(collector, done, timeout_s=60):
     deadline = time.monotonic() + timeout_s
     while not done():
         assert time.monotonic() < deadline, vars(collector.counters)

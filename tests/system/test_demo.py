@@ -96,7 +96,7 @@ def test_the_broker_is_really_away_and_the_backlog_waits_on_the_node(finished, r
     places = [finished.errors.index(phase) for phase in phases]
     assert places == sorted(places)
     waiting = re.findall(r"broker killed +node cut off .* waiting about (\d+)", finished.errors)
-    assert 0 < int(waiting[1]) < int(waiting[-1])
+    assert 0 <= int(waiting[0]) < int(waiting[-1])
 
 
 def test_a_heap_of_128_kib_is_enough_and_stays_as_it_is(tmp_path, micropython):

@@ -92,7 +92,8 @@ class SerialTransport:
         self._closing = True
         port = self._port
         if port:
-            port.cancel_read()
+            with contextlib.suppress(OSError):  # the reader has closed it meanwhile
+                port.cancel_read()
             self._reader.join()
 
     def _open(self):

@@ -62,6 +62,10 @@ class Request:
         self.id = body.get("id")
         if not (self.id is None or isinstance(self.id, (str, int, float, bool))):
             raise ApiError("invalid id")
+        if isinstance(self.id, float) and self.id - self.id != 0:
+            # 1e999 is read as infinite, which no reply can say.
+            self.id = None
+            raise ApiError("invalid id")
         self.module = module or body.get("module")
         self.method = method or body.get("method")
         self.noreply = body.get("noreply")
