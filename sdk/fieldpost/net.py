@@ -23,11 +23,15 @@ def _reason(error, tls):
     number = getattr(error, "errno", None)
     if number == errno.ECONNREFUSED:
         return "refused"
-    if isinstance(error, EOFError) or number in (errno.ECONNRESET, 32):  # 32: EPIPE
+    name = type(error).__name__
+    # 32: EPIPE; CPython's asyncio raises the named one without a number.
+    if isinstance(error, EOFError) or number in (errno.ECONNRESET, 32):
+        return "closed"
+    if name == "ConnectionResetError" and number is None:
         return "closed"
     text = error.args[-1] if error.args else ""
     text = text.strip() if isinstance(text, str) else str(error)
-    if type(error).__name__ == "gaierror":
+    if name == "gaierror":
         return "dns: " + text
     return "tls: " + text if tls else text
 

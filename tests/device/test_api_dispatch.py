@@ -69,6 +69,7 @@ async def test_errors_have_the_words_of_the_wire_format():
     reply = await api.kit("fail", how="config")
     assert reply == {"error": "a.b: 5 is not allowed, expected less"}
     assert await api.ask({"id": [1]}) == {"error": "invalid id"}
+    assert await api.ask(b'{"id":1e999,"module":"kit","method":"echo"}') == {"error": "invalid id"}
 
 
 async def test_a_bug_is_reported():
