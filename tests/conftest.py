@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import inspect
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,10 @@ hypothesis.settings.register_profile(
     "fieldpost", deadline=None, derandomize=bool(os.environ.get("CI"))
 )
 hypothesis.settings.load_profile("fieldpost")
+
+# A shell ignores SIGINT in what it runs in the background, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _umqtt_folder():
