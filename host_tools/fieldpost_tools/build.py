@@ -33,8 +33,26 @@ class _Source:
 
 
 def device_packages():
-    """Folders of the packages a node needs: the SDK and umqtt (downloaded once)."""
-    return [data.sdk_folder(), umqtt.ensure() / "umqtt"]
+    """Folders of the packages a node needs: the SDK, the board's and umqtt (downloaded once)."""
+    board = data.firmware_folder() / "fieldpost_board"
+    return [data.sdk_folder(), *([board] if board.is_dir() else []), umqtt.ensure() / "umqtt"]
+
+
+def sources(*packages):
+    """``(name, content)`` of every .py of packages, by default ``device_packages()``.
+
+    Names are paths on the board below the folder of packages: ``fieldpost/node.py``.
+    """
+    for package in map(Path, packages or device_packages()):
+        for source in _sources(package):
+            yield source.name, source.path.read_bytes()
+
+
+def compiled(*packages, optimize=0):
+    """The same as .mpy: ``fieldpost/node.mpy``. Raises ``BuildError`` with file and line."""
+    for package in map(Path, packages or device_packages()):
+        for source in _sources(package):
+            yield source.target, _compiled(source, optimize)
 
 
 def build_mpy(dest, *packages, optimize=0):
