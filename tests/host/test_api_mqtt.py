@@ -1,5 +1,6 @@
 """The API client over MQTT: what a broker can do to it, signatures, other clients."""
 
+import contextlib
 import json
 import socket
 import time
@@ -13,7 +14,14 @@ import servers
 from certificates import Certificates
 from fieldpost.api.signature import Signatures
 from fieldpost.errors import ApiError
-from fieldpost_tools.api import ApiCallError, ApiLinkError, ApiTimeout, Client, MqttTransport
+from fieldpost_tools.api import (
+    ApiCallError,
+    ApiLinkError,
+    ApiTimeout,
+    Client,
+    MqttHub,
+    MqttTransport,
+)
 from fieldpost_tools.errors import InputError
 
 SHORT_S = 0.3
@@ -148,7 +156,7 @@ def test_verifies_the_broker(tmp_path, fake):
 
 
 def test_a_broker_that_accepts_and_stays_silent(monkeypatch):
-    monkeypatch.setattr(MqttTransport, "CONNECT_TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr(MqttHub, "CONNECT_TIMEOUT_S", SHORT_S)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(ApiLinkError, match="no answer"):
@@ -188,3 +196,34 @@ def test_an_error_without_an_id_may_be_of_another_client(broker, url, fake):
             client.call("system.echo", x=1)
         with pytest.raises(ApiCallError, match=r"system\.echo: request longer than 256"):
             client.call("system.echo", x="x" * 256)
+
+
+def test_nodes_share_a_connection(broker, url):
+    fakes = {f"gw-{i}": fake_node.FakeNode(system__echo=lambda i=i: i) for i in range(5)}
+    with contextlib.ExitStack() as stack:
+        for name, fake in fakes.items():
+            stack.enter_context(fake_node.on_mqtt(fake, broker.host, broker.port, name))
+        hub = stack.enter_context(MqttHub(url))
+        assert dict.fromkeys(fakes, "online").items() <= hub.states().items()
+        before = broker.log.count("fieldpost-api-")
+        clients = [stack.enter_context(Client(MqttTransport(hub, name))) for name in fakes]
+        assert [client.call("system.echo") for client in clients] == [0, 1, 2, 3, 4]
+        clients[0].close()
+        with pytest.raises(ApiLinkError, match="closed"):
+            clients[0].call("system.echo")
+        assert clients[1].call("system.echo") == 1
+        with Client(MqttTransport(hub, "gw-0")) as again:
+            assert again.call("system.echo") == 0
+        assert broker.log.count("fieldpost-api-") == before
+
+
+def test_nodes_that_share_a_connection_come_back(mosquitto, fake):
+    url = f"mqtt://{mosquitto.host}:{mosquitto.port}"
+    with (
+        fake_node.on_mqtt(fake, mosquitto.host, mosquitto.port),
+        MqttHub(url) as hub,
+        Client(MqttTransport(hub, "gw-1")) as client,
+    ):
+        mosquitto.restart()
+        client.timeout_s = SHORT_S
+        wait(lambda: answers(client), 20)

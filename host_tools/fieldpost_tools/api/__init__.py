@@ -10,6 +10,7 @@
 
 from fieldpost_tools.api.client import Client
 from fieldpost_tools.api.errors import ApiCallError, ApiError, ApiLinkError, ApiTimeout
+from fieldpost_tools.api.hub import MqttHub
 from fieldpost_tools.api.mqtt import MqttTransport
 from fieldpost_tools.api.serial_line import SerialTransport
 
@@ -19,6 +20,7 @@ __all__ = [
     "ApiLinkError",
     "ApiTimeout",
     "Client",
+    "MqttHub",
     "MqttTransport",
     "SerialTransport",
 ]
