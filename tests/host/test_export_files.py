@@ -92,9 +92,10 @@ def test_json_lines_round_trip(tmp_path, samples, found):
     assert json.loads(read(tmp_path, "out-events-*.gz"))["body"]["alarm_id"] == 1
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])  # without and with a head
 @pytest.mark.parametrize("packed", [False, True])
-def test_what_follows_the_mark_is_cut_off(tmp_path, samples, packed):
-    sink = make(tmp_path, "jsonl", gzip=packed, max_bytes=300)
+def test_what_follows_the_mark_is_cut_off(tmp_path, samples, kind, packed):
+    sink = make(tmp_path, kind, gzip=packed, max_bytes=300)
     sink.open()
     sink.write(samples[:2])
     mark = sink.mark()
@@ -102,12 +103,17 @@ def test_what_follows_the_mark_is_cut_off(tmp_path, samples, packed):
     for _ in range(3):  # into new files, too
         sink.write(samples[2:])
     assert len(list((tmp_path / "files").iterdir())) > 1
-    again = make(tmp_path, "jsonl", gzip=packed, max_bytes=300)
+    again = make(tmp_path, kind, gzip=packed, max_bytes=300)
     again.open(mark)
     assert read(tmp_path, "out-0*") == whole
     again.write(samples[2:4])
-    lines = read(tmp_path, "out-0*").splitlines()
-    assert [json.loads(line)["seq"] for line in lines] == [0, 1, 2, 3]
+    text = read(tmp_path, "out-0*").decode()
+    if kind == "jsonl":
+        seqs = [json.loads(line)["seq"] for line in text.splitlines()]
+    else:
+        rows = csv.DictReader(io.StringIO(text, newline=""))
+        seqs = [int(row["seq"]) for row in rows if row["seq"] != "seq"]
+    assert seqs == [0, 1, 2, 3]
 
 
 def test_rotation_by_size_and_day(tmp_path, samples, monkeypatch):
