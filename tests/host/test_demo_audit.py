@@ -5,6 +5,7 @@ import pytest
 from fieldpost_tools.demo import audit, site
 from fieldpost_tools.flush import Chunk, Flush, Points
 from fieldpost_tools.store import Store
+from fieldpost_tools.webhook_receiver import Arrival, Receiver
 
 T0 = 1_700_000_000_000
 STREAM = 3
@@ -134,3 +135,76 @@ def test_the_heap_is_judged_by_what_collections_leave(store):
         put(store, first, first + 6, rows=rows)
     cut = audit.cut({"stream": STREAM, "next": 18, "acquired": 18, "dropped": {}})
     assert audit.heap_free(store, cut) == [90, 80, 70]
+
+
+WAVE = 3
+ALARMS = [("alarm_raised", 5.22), ("alarm_cleared", 3.9), ("alarm_raised", 7.5)]
+NAMES = ("failed", "paused", "full", "dropped", "refused", "gone")
+COUNTERS = {"webhook_" + name: 0 for name in NAMES}
+
+
+@pytest.fixture
+def wave(store):
+    """A store with a wave that crosses its limit as ``ALARMS`` say; returns its cut."""
+    device, name = site.WATCHED
+    store.write(points=[Points(site.NODE, device, "virtual", [(WAVE, name, "")])])
+    values = [0, 5, 5.22, 9.99, 5, 4.01, 3.9, 4.5, 7.5, 4.5, 5.0, 1]
+    rows = [(T0 + n, WAVE, value, None) for n, value in enumerate(values)]
+    put(store, 0, len(rows), rows=rows)
+    return audit.cut({"stream": STREAM, "next": 11, "acquired": 11, "dropped": {}})
+
+
+def received(*alarms):
+    receiver = Receiver("secret")
+    for number, (event, value) in enumerate(alarms):
+        body = {"event": event, "alarm": {"value": value}}
+        receiver.arrivals.append(Arrival(str(number), body))
+    return receiver
+
+
+def hooks(store, cut, receiver, whole=True, **counters):
+    return audit.webhooks(
+        store, cut, {**COUNTERS, "webhook_events": 3, **counters}, receiver, whole
+    )
+
+
+def test_alarms_that_all_arrived_are_no_problem(store, wave):
+    receiver = received(*ALARMS, ("alarm_cleared", 1))  # the last one is of a later record
+    receiver.again = 2
+    assert hooks(store, wave, receiver) == {
+        "alarms_raised": 2,
+        "alarms_cleared": 1,
+        "webhooks_delivered": 3,
+        "webhooks_missing": 0,
+        "webhooks_again": 2,
+        "webhooks_refused": 0,
+        "problems": [],
+    }
+
+
+def test_an_alarm_that_never_arrived_is_a_problem(store, wave):
+    result = hooks(store, wave, received(*ALARMS[:2]))
+    assert result["webhooks_missing"] == 1
+    assert result["problems"][0] == "1 webhooks never arrived"
+    assert hooks(store, wave, received(*ALARMS[:2]), whole=False)["problems"] == [
+        "1 webhooks never arrived"
+    ]
+
+
+def test_a_wrong_signature_and_an_event_that_the_node_dropped_are_problems(store, wave):
+    receiver = received(*ALARMS)
+    receiver.refused = 1
+    (problem,) = hooks(store, wave, receiver)["problems"]
+    assert problem == "1 webhooks with a wrong signature"
+    (problem,) = hooks(store, wave, received(*ALARMS), webhook_full=1)["problems"]
+    assert "lost alarms" in problem
+
+
+def test_webhooks_that_the_records_do_not_tell_of_are_a_problem(store, wave):
+    other = [*ALARMS[:2], ("alarm_raised", 7.51)]
+    (problem,) = hooks(store, wave, received(*other))["problems"]
+    assert problem.startswith("webhooks tell of [('alarm_raised', 5.22)")
+    assert hooks(store, wave, received(*other), whole=False)["problems"] == []
+    early = wave._replace(end=2)
+    problems = hooks(store, early, received(), webhook_events=0)["problems"]
+    assert problems == ["no alarm was raised"]

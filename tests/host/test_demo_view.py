@@ -12,6 +12,7 @@ from fieldpost_tools.demo import view
 from fieldpost_tools.demo.picture import HISTORY, Picture
 from fieldpost_tools.flush import Chunk, Flush, Points, State
 from fieldpost_tools.store import Written
+from fieldpost_tools.webhook_receiver import Arrival, Receiver
 
 T0 = time.time_ns() // 1_000_000
 
@@ -121,7 +122,7 @@ def test_a_low_terminal_gets_as_many_points_as_fit(picture):
     picture.committed([], [points(*names)], [], Written(0, 0, []))
     text = screen(picture, height=20)
     assert len(text.splitlines()) <= 20
-    assert "… 17 more" in text
+    assert "… 18 more" in text
     assert "more" not in screen(picture, height=40)
 
 
@@ -202,6 +203,20 @@ def test_the_live_screen_leaves_the_last_picture(picture):
     assert text.rstrip().endswith("\x1b[?25h")
 
 
+def test_the_newest_alarm_is_shown_and_whether_its_signature_is_right(picture):
+    assert "no webhooks in this heap" in screen(picture)
+    picture.receiver = receiver = Receiver("secret")
+    assert "no alarm yet" in screen(picture)
+    for state in ("raised", "cleared"):
+        body = {"event": "alarm_" + state, "alarm": {"message": f"[b]wave is {state}"}}
+        receiver.arrivals.append(Arrival(state, body))
+        assert f"alarm {state}, {len(receiver.arrivals)} webhook" in view.status(picture)
+    text = screen(picture)
+    assert "alarm cleared, 2 webhooks delivered, signature ok  [b]wave is cleared" in text
+    receiver.refused = 3
+    assert view.status(picture).endswith("signature ok, 3 NOT")
+
+
 RESULT = {
     "problems": [],
     "records_acquired": 500,
@@ -220,6 +235,12 @@ RESULT = {
     "counter_holes": 0,
     "node_errors": 2,
     "node_restarts": 1,
+    "alarms_raised": 3,
+    "alarms_cleared": 2,
+    "webhooks_delivered": 5,
+    "webhooks_missing": 0,
+    "webhooks_again": 1,
+    "webhooks_refused": 0,
     "heap": "160k",
     "heap_free": [15000, 15000, 14000],
 }
@@ -230,6 +251,10 @@ def test_the_account_says_plainly_whether_all_is_well():
     assert "every one is in the database exactly once" in good
     assert "!" not in good
     assert "met 2 errors and restarted 1 tasks" in good
+    assert "alarms: 3 raised, 2 cleared" in good
+    assert "5 webhooks arrived, their signatures verified" in good
     bad = view.summary({**RESULT, "lost": 7, "problems": ["7 records are lost"]})
     assert "NOT all is well" in bad[0]
     assert bad[1] == "  ! 7 records are lost"
+    lean = {name: RESULT[name] for name in RESULT if not name.startswith(("alarms", "webhooks"))}
+    assert "no alarms and webhooks" in "\n".join(view.summary(lean))

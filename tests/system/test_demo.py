@@ -99,12 +99,23 @@ def test_the_broker_is_really_away_and_the_backlog_waits_on_the_node(finished, r
     assert 0 <= int(waiting[0]) < int(waiting[-1])
 
 
+def test_an_alarm_arrives_by_webhook_and_its_signature_is_right(finished, result):
+    """The wave crosses its limit 1.7 s after the node's start, and the lower one after 8.7 s."""
+    names = "alarms_raised", "alarms_cleared", "webhooks_delivered", "webhooks_refused"
+    assert [result[name] for name in names] == [1, 1, 2, 0]
+    assert result["webhooks_missing"] == result["webhooks_again"] == 0
+    lines = "no alarm yet", "alarm raised, 1 webhook delivered, signature ok", "alarm cleared, 2"
+    places = [finished.errors.index(line) for line in lines]
+    assert places == sorted(places)
+
+
 def test_a_heap_of_128_kib_is_enough_and_stays_as_it_is(tmp_path, micropython):
     """64 KiB where words have 32 bit."""
     run = Command(tmp_path, "--seconds", 20, "--json", "--heap", "128k")
     assert run.finish() == 0, run.errors
     result = json.loads(run.output.splitlines()[-1])
     assert (result["problems"], result["points"], result["heap"]) == ([], 6, "128k")
+    assert "alarms_raised" not in result
     assert result["node_restarts"] == result["node_errors"] == result["lost"] == 0
     _, second, last = result["heap_free"]
     assert last > 1024

@@ -28,14 +28,16 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option(
     "--heap",
-    help="Heap of the virtual board, e.g. 128k (below 160k: fewer points). [default: 192k]",
+    help="Heap of the virtual board, e.g. 128k (below 240k: no webhook; below 160k: fewer points)."
+    " [default: 256k]",
 )
 def command(seconds, as_json, folder, heap):
     """Run a board, a broker, a device and a collector, and show the data flow.
 
     A virtual board samples a simulated air-handling unit (Modbus TCP), this computer, and made-up
-    points; a collector stores what it delivers. In the middle the broker is killed for a while.
-    Ends with 0 only if every record arrived exactly once.
+    points; a collector stores what it delivers. An alarm goes to a local receiver by webhook,
+    which verifies its signature. In the middle the broker is killed for a while.
+    Ends with 0 only if every record arrived exactly once, and every alarm.
     """
     from fieldpost_tools import demo
 

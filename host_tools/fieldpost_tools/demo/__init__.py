@@ -10,7 +10,8 @@ A virtual board runs the files of ``firmware/`` with the configuration of ``site
 simulated air-handling unit by Modbus TCP, the computer it runs on, and made-up points. Everything
 it records goes through an embedded broker to a collector. In the middle the broker is killed;
 at the end ``audit`` compares what the node says it acquired with what the database and the
-exported CSV hold.
+exported CSV hold. An alarm on one of the points goes by webhook to a receiver in this process,
+which verifies the signatures.
 """
 
 from fieldpost_tools.demo.session import DemoError, run

@@ -21,7 +21,10 @@ _BY_POINT = """SELECT p.device, p.name, count(r.seq) FROM points p JOIN nodes n 
     WHERE n.name = ? GROUP BY p.id"""
 _NEXT = """SELECT s.next_seq FROM streams s JOIN nodes n ON n.id = s.node
     WHERE n.name = ? AND s.stream = ?"""
-_HEAP = f"SELECT r.value {_RECORDS} AND r.seq < ? AND r.point = ? ORDER BY r.seq"
+_VALUES = f"SELECT r.value {_RECORDS} AND r.seq < ? AND r.point = ? ORDER BY r.seq"
+_POINT = "SELECT p.id FROM points p WHERE p.device = ? AND p.name = ?"
+#: Events that a node did not queue, or gave up.
+_LOST_EVENTS = ("failed", "paused", "full", "dropped", "refused", "gone")
 
 
 class Cut(NamedTuple):
@@ -70,12 +73,62 @@ def account(store, cut, path):
 
 def heap_free(store, cut, parts=3):
     """Most bytes of heap free in each part of the run: what is left after garbage collections."""
-    device, name = site.HEAP_FREE
-    key = "SELECT p.id FROM points p WHERE p.device = ? AND p.name = ?"
-    point = next(store.read(key, (device, name)))[0]
-    values = [row[0] for row in store.read(_HEAP, (site.NODE, cut.stream, cut.end, point))]
+    values = _values(store, cut, site.HEAP_FREE)
     size = max(1, len(values) // parts)
     return [max(values[i * size : (i + 1) * size], default=0) for i in range(parts)]
+
+
+def queued(counters):
+    """How many webhooks must arrive, by the counters of a node's state."""
+    return counters.get("webhook_events", 0)
+
+
+def webhooks(store, cut, counters, receiver, whole):
+    """The account of alarms, which came as webhooks to a ``Receiver``; a dict like ``account``'s.
+
+    The node says how many it queued. If the records are ``whole``, they tell once more what was
+    raised and cleared, and at which value.
+    """
+    crossed = crossings(_values(store, cut, site.WATCHED))
+    arrived = [_event(one.body) for one in receiver.arrivals[: queued(counters)]]
+    result = {
+        "alarms_raised": sum(event == "alarm_raised" for event, _ in crossed),
+        "alarms_cleared": sum(event == "alarm_cleared" for event, _ in crossed),
+        "webhooks_delivered": len(arrived),
+        "webhooks_missing": queued(counters) - len(arrived),
+        "webhooks_again": receiver.again,
+        "webhooks_refused": receiver.refused,
+    }
+    lost = {name: counters["webhook_" + name] for name in _LOST_EVENTS}
+    checks = (
+        (result["webhooks_missing"], f"{result['webhooks_missing']} webhooks never arrived"),
+        (receiver.refused, f"{receiver.refused} webhooks with a wrong signature"),
+        (any(lost.values()), f"the node has lost alarms: {lost}"),
+        (whole and not crossed, "no alarm was raised"),
+        (whole and arrived != crossed, f"webhooks tell of {arrived}, records of {crossed}"),
+    )
+    return result | {"problems": [text for wrong, text in checks if wrong]}
+
+
+def crossings(values):
+    """What an alarm of ``site`` makes of these values: ``[(event, value), ...]``."""
+    made = []
+    raised = False
+    for value in values:
+        if raised != (value > site.LIMIT - site.DEADBAND * raised):
+            raised = not raised
+            event = "alarm_raised" if raised else "alarm_cleared"
+            made.append((event, round(value, site.DECIMALS)))
+    return made
+
+
+def _event(body):
+    return body["event"], round(body["alarm"]["value"], site.DECIMALS)
+
+
+def _values(store, cut, point):
+    key = next(store.read(_POINT, point))[0]
+    return [row[0] for row in store.read(_VALUES, (site.NODE, cut.stream, cut.end, key))]
 
 
 class _Exported(NamedTuple):

@@ -32,13 +32,15 @@ class Picture:
     first record); ``state`` (the node's newest state object, None before the first one, kept
     while it is offline) and ``states`` (how many there were); ``online`` (what the broker says
     of the node); ``stored`` and ``redelivered`` records; ``points`` (``Series`` by id);
-    ``backlog`` (the newest numbers of waiting records, one a second).
+    ``backlog`` (the newest numbers of waiting records, one a second); ``receiver`` (of the node's
+    webhooks; None where it sends none).
     """
 
     def __init__(self, seconds):
         self.seconds = seconds
         self.phase = "preparing"
         self.broker = False
+        self.receiver = None
         self.begun = None
         self.state = None
         self.states = 0

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import logging
+import secrets
 import shutil
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from fieldpost_tools.sim.board import Board
 from fieldpost_tools.sim.broker import Broker
 from fieldpost_tools.sim.modbus_server import AhuServer
 from fieldpost_tools.store import Store
+from fieldpost_tools.webhook_receiver import Receiver
 
 DATABASE, CSV, CONSOLE = "demo.db", "demo.csv", "console.txt"
 NEEDED = ("amqtt", "micropython_run", "pymodbus", "pypi_simple")
@@ -105,7 +107,10 @@ class _Session:
         plant = self._parts.enter_context(AhuServer())
         self._broker = self._parts.enter_context(Broker())
         self._picture.broker = True
-        config = site.configuration(self._broker, plant, self._heap)
+        self._receiver = self._parts.enter_context(Receiver(secrets.token_hex(16)))
+        if site.has_webhook(self._heap):
+            self._picture.receiver = self._receiver
+        config = site.configuration(self._broker, plant, self._receiver, self._heap)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         (flash / "config.json").write_text(text, encoding="utf-8")
         # Validated here; the node finds the result and is spared the schema.
@@ -185,11 +190,10 @@ class _Session:
         seconds = round(picture.elapsed, 1)
         cut = audit.cut(picture.log)
         counters = picture.state["counters"]
-        self._collect("closing", lambda: audit.covered(self._store, cut), self.CLOSE_TIMEOUT_S)
+        self._collect("closing", lambda: self._covered(cut, counters), self.CLOSE_TIMEOUT_S)
         self._say("exporting")
-        account = audit.account(self._store, cut, self._folder / CSV)
         return {
-            **account,
+            **self._account(cut, counters),
             "seconds": seconds,
             "redelivered": self._collector.counters.duplicates,
             "node_errors": counters["errors"],
@@ -198,6 +202,19 @@ class _Session:
             "heap": self._heap,
             "heap_free": audit.heap_free(self._store, cut),
         }
+
+    def _covered(self, cut, counters):
+        alarms = len(self._receiver.arrivals) >= audit.queued(counters)
+        return alarms and audit.covered(self._store, cut)
+
+    def _account(self, cut, counters):
+        account = audit.account(self._store, cut, self._folder / CSV)
+        if not site.has_webhook(self._heap):
+            return account
+        whole = not (cut.dropped or account["lost"])
+        alarms = audit.webhooks(self._store, cut, counters, self._receiver, whole)
+        problems = account["problems"] + alarms["problems"]
+        return {**account, **alarms, "problems": problems}
 
     # Steps
 

@@ -5,13 +5,19 @@ from fieldpost_tools.sim.modbus_server import ahu_device
 NODE = "demo"
 SUBSCRIBER = "collector"
 #: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
-HEAP = "192k"
-#: With less the node has the points of ``LEAN`` only, and a ring of half the size.
+HEAP = "256k"
+#: With less the node has no alarm and no webhook.
+WEBHOOK_BYTES = 240 * 1024
+#: With less it has the points of ``LEAN`` only, and a ring of half the size.
 ROOMY_BYTES = 160 * 1024
 #: Device and point whose values are 0, 1, 2 …, each of them recorded.
 COUNTER = ("made-up", "counter")
 #: Device and point that tell how much of the heap is free.
 HEAP_FREE = ("board", "heap-free")
+#: Device and point with an alarm: raised above the limit, cleared at ``deadband`` below it.
+WATCHED = ("made-up", "wave")
+LIMIT, DEADBAND = 5, 1
+DECIMALS = 2
 
 #: The unit's points that tell most about it within a minute.
 TELLING = (
@@ -28,15 +34,16 @@ TELLING = (
 )
 
 #: The points of all devices on a board with a small heap.
-LEAN = ("dat", "heating-valve", "fan-speed", COUNTER[1], HEAP_FREE[1], "wave")
+LEAN = ("dat", "heating-valve", "fan-speed", COUNTER[1], HEAP_FREE[1], WATCHED[1])
 
 OUTAGE_PART = 0.15
 #: Longest outage: the ring must hold what is acquired meanwhile.
 OUTAGE_S = (2.0, 8.0)
 
 
-def configuration(broker, plant, heap):
-    """The node's configuration for a broker, an ``AhuServer`` and a heap (``128k``)."""
+def configuration(broker, plant, receiver, heap):
+    """The node's configuration for a broker, an ``AhuServer``, a ``Receiver`` of its webhooks and
+    a heap (``128k``)."""
     lean = bytes_of(heap) < ROOMY_BYTES
     unit = ahu_device(plant.host, plant.port)
     unit["interval"] = 500
@@ -72,7 +79,27 @@ def configuration(broker, plant, heap):
             }
         ],
         "subscribers": [{"subscriber": SUBSCRIBER, "format": "packed"}],
+        **(_alarms(receiver) if has_webhook(heap) else {}),
     }
+
+
+def has_webhook(heap):
+    """Is a heap large enough for an alarm and a webhook?"""
+    return bytes_of(heap) >= WEBHOOK_BYTES
+
+
+def _alarms(receiver):
+    alarm = {
+        "id": "wave-high",
+        "type": "high_limit",
+        "point": "/".join(WATCHED),
+        "limit": LIMIT,
+        "deadband": DEADBAND,
+        "message": "{point_id} is {value}, the limit is {limit}",
+    }
+    endpoint = {**receiver.endpoint("local"), "device_down": False, "device_recovered": False}
+    queue = {"ring_bytes": 1024, "frame_bytes": 512}
+    return {"alarms": [alarm], "webhooks": {"endpoints": [endpoint], "queue": queue}}
 
 
 def _board():
@@ -87,7 +114,13 @@ def _board():
 def _made_up():
     points = [
         {"name": COUNTER[1], "kind": "counter"},
-        {"name": "wave", "kind": "sine", "amplitude": 10, "period": 20000},
+        {
+            "name": WATCHED[1],
+            "kind": "sine",
+            "amplitude": 10,
+            "period": 20000,
+            "decimals": DECIMALS,
+        },
         {"name": "walk", "kind": "walk", "value": 50, "step": 2, "log": "on_cov 0.5 0 10000"},
     ]
     return {"id": COUNTER[0], "driver": "virtual", "interval": 250, "points": points}

@@ -11,7 +11,7 @@ from rich.text import Text
 
 BARS = "▁▂▃▄▅▆▇█"
 #: Lines of the live view that are not points.
-FRAME_LINES = 6
+FRAME_LINES = 7
 
 
 def sparkline(values):
@@ -53,7 +53,20 @@ def status(picture):
         f"  acquired {about}{picture.acquired}  stored {picture.stored}"
         f"  waiting {about}{picture.waiting}  {picture.rate:.1f}/s"
         f"  came twice {picture.redelivered}"
+        + (f"  {alarms(picture.receiver)}" if picture.receiver else "")
     )
+
+
+def alarms(receiver):
+    """What came to a ``Receiver`` of webhooks, in words: the newest alarm, how many are signed."""
+    if not receiver.arrivals:
+        text = "no alarm yet"
+    else:
+        body = receiver.arrivals[-1].body
+        state = body["event"].removeprefix("alarm_")
+        count = len(receiver.arrivals)
+        text = f"alarm {state}, {count} webhook{'s' * (count > 1)} delivered, signature ok"
+    return text + (f", {receiver.refused} NOT" if receiver.refused else "")
 
 
 def _number(value):
@@ -111,7 +124,16 @@ def _head(picture):
         (f"{about}{picture.waiting}  ", f"bold {colour}"),
         (sparkline(picture.backlog), colour),
     )
-    return title, counts, backlog, Text()
+    return title, counts, backlog, _alarm(picture.receiver), Text()
+
+
+def _alarm(receiver):
+    if receiver is None:
+        return Text("no webhooks in this heap", style="dim")
+    shown = Text(alarms(receiver), style="bold red" if receiver.refused else "green")
+    if receiver.arrivals:
+        shown.append(f"  {receiver.arrivals[-1].body['alarm']['message']}", style="dim")
+    return shown
 
 
 @contextmanager
@@ -160,9 +182,21 @@ def summary(result):
         f"  {result['redelivered']} records came twice and were stored once",
         f"  CSV: {result['csv_rows']} rows of {result['points']} points, read back and counted;"
         f" the counter's values have {result['counter_holes']} holes",
+        *_alarm_summary(result),
         f"  the node met {result['node_errors']} errors and restarted"
         f" {result['node_restarts']} tasks",
         f"  heap of {result['heap']}: free after collection, by thirds of the run: "
         + ", ".join(f"{free / 1024:.1f}" for free in result["heap_free"])
         + " KiB",
+    ]
+
+
+def _alarm_summary(result):
+    if "alarms_raised" not in result:
+        return ["  no alarms and webhooks: they need a larger heap"]
+    return [
+        f"  alarms: {result['alarms_raised']} raised, {result['alarms_cleared']} cleared, as the"
+        f" records tell; {result['webhooks_delivered']} webhooks arrived, their signatures"
+        f" verified; {result['webhooks_refused']} refused, {result['webhooks_missing']} missing,"
+        f" {result['webhooks_again']} came twice"
     ]
