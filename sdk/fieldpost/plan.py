@@ -30,7 +30,16 @@ _OWN_KEYS = ("id", "name", "unit", "log")
 #: Keys of a device that are parts of its own in the API.
 _DEVICE_KEYS = ("id", "driver", "enabled", "points")
 _PARTS = ("mqtt", "subscriptions", "subscribers", "publish")
-_SETTINGS = ("node", "revision", "state_interval", "watchdog_ms", "clock", "network", "api")
+_SETTINGS = (
+    "node",
+    "revision",
+    "state_interval",
+    "watchdog_ms",
+    "clock",
+    "network",
+    "api",
+    "fleet_key",
+)
 
 
 class Plan:

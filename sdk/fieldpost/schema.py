@@ -49,6 +49,8 @@ SCHEMA = {
         "api": "obj api = {}",
         "state_interval": "int 1000..86400000 = 60000",
         "watchdog_ms": "int 0..600000 = 0",
+        "fleet_key": "secret 16..128 = ?",
+        "secrets": "id 1..32 = ?",
     },
     "clock": {
         "ntp": "list str 0..4 = []",

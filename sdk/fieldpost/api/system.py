@@ -6,13 +6,11 @@ import sys
 
 from .. import __version__
 from ..clock import PLAUSIBLE_UNIX_S
-from ..compat import asyncio, const, sleep_ms
+from ..compat import const
 from ..errors import ApiError
 from .audit import Audit
 from .call import READ, WRITE
 
-#: So that the reply is on its way before the board is not.
-_REBOOT_MS = const(1000)
 #: 2100-01-01: later times are mistakes.
 _LATEST_UNIX_S = const(4102444800)
 _CAUSES = ("PWRON", "HARD", "WDT", "DEEPSLEEP", "SOFT")
@@ -95,24 +93,11 @@ def reboot(node, _args):
     Records that a log keeps on flash are stored before. Error: ``not a board`` where there is
     nothing to restart.
     """
-    try:
-        from machine import reset
-    except ImportError:
-        raise ApiError("not a board") from None
-    asyncio.create_task(_reboot(node, reset))
+    from ..restart import restart
+
+    if not restart(node):
+        raise ApiError("not a board")
     return True
-
-
-async def _reboot(node, reset):
-    await sleep_ms(_REBOOT_MS)
-    try:
-        for subscription in node.subscriptions.values():
-            store = getattr(subscription.ring, "store", None)
-            while store and store(True):
-                await sleep_ms(0)
-            subscription.ring.tend()
-    finally:
-        reset()
 
 
 def _entry(node, keys, values):

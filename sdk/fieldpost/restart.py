@@ -1,0 +1,31 @@
+"""The board restarts itself, after what must not be lost is stored."""
+
+from .compat import asyncio, const, sleep_ms
+
+#: So that the reply is on its way before the board is not.
+_DELAY_MS = const(1000)
+
+
+def restart(node):
+    """Restart the board in a second; False where there is nothing to restart.
+
+    Records that a log keeps on flash are stored before.
+    """
+    try:
+        from machine import reset
+    except ImportError:
+        return False
+    asyncio.create_task(_restart(node, reset))
+    return True
+
+
+async def _restart(node, reset):
+    await sleep_ms(_DELAY_MS)
+    try:
+        for subscription in node.subscriptions.values():
+            store = getattr(subscription.ring, "store", None)
+            while store and store(True):
+                await sleep_ms(0)
+            subscription.ring.tend()
+    finally:
+        reset()
