@@ -15,6 +15,8 @@ import time
 MICROPYTHON = sys.implementation.name == "micropython"
 TimeoutError = asyncio.TimeoutError
 crc32 = binascii.crc32
+#: Version of the .mpy files that it runs, 0 where it runs none.
+MPY = getattr(sys.implementation, "_mpy", 0) & 0xFF
 
 
 def hexlify(data):
