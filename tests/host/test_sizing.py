@@ -337,7 +337,7 @@ def test_command_speaks_json(node_json):
     [
         (["--outage", "8"], "'8' is not a duration"),
         (["--outage", "0h"], "'0h' is not a duration"),
-        (["--board", "none"], "one of VIRTUAL"),
+        (["--board", "none"], "RPI_PICO_W, VIRTUAL"),
         (["--changes", "-1"], "--changes"),
     ],
 )
