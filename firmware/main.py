@@ -3,15 +3,37 @@
 While it runs it answers requests to its JSON API on the console (see ``fieldpost.api.serial``).
 
 When it ends by an error, the traceback goes to the console and into last_error.txt, which always
-holds the newest one only.
+holds the newest one only. After a pause, in which Ctrl-C gives the REPL, the board resets: nobody
+may be there to do it.
 """
 
 import asyncio
 import os
 import sys
+import time
 
 ERROR_FILE = "last_error.txt"
 ERROR_BYTES = 2048
+PAUSE_S = 10
+
+
+def start():
+    """Count the start of the release, and run it."""
+    if "slots" in sys.modules:  # boot.py could import it
+        sys.modules["slots"].select()
+    try:
+        # Here, so that a damaged installation is reported too.
+        from fieldpost_board.run import main
+    except ImportError as error:
+        if "'fieldpost_board'" not in str(error):
+            raise
+        main = None
+    if main:
+        main()
+    else:
+        from fieldpost.node import Node
+
+        asyncio.run(Node("config.json").run(console=True))
 
 
 def report(error):
@@ -31,17 +53,29 @@ def report(error):
             file.write(end)
 
 
+def restart():
+    """Reset after a pause; Ctrl-C in it gives the REPL."""
+    from machine import reset
+
+    print("restart in %d s, Ctrl-C gives the REPL" % PAUSE_S)
+    time.sleep(PAUSE_S)
+    reset()
+
+
 def main():
     """Run until Ctrl-C or an error."""
     try:
-        from fieldpost.node import Node  # here, so that a damaged installation is reported too
-
-        asyncio.run(Node("config.json").run(console=True))
+        try:
+            start()
+        except Exception as error:
+            try:
+                report(error)
+            except OSError as full:
+                print(ERROR_FILE, full)
+            restart()
     except KeyboardInterrupt:
         asyncio.new_event_loop()  # its tasks must not go on in a loop that the REPL starts
         print("node stopped")
-    except Exception as error:
-        report(error)
 
 
 main()

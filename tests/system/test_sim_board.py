@@ -537,19 +537,19 @@ def test_the_firmware_keeps_the_newest_error(tmp_path, micropython, umqtt_path):
     build.install(tmp_path, {**NODE, "node": "no spaces"})
     with Board(tmp_path, heap="256k") as board:
         board.wait_for("ConfigError: node: 'no spaces'")
-        board.wait_for(">>> ")
+        board.wait_for("restart in ")
         error = (tmp_path / "last_error.txt").read_text()
         assert error.startswith("Traceback")
         assert "ConfigError: node: 'no spaces'" in error
         (tmp_path / "config.json").write_text("{")
         board.soft_reset()
         board.wait_for("ValueError")
-        board.wait_for(">>> ")
+        board.wait_for("restart in ")
         assert "no spaces" not in (tmp_path / "last_error.txt").read_text()
         (tmp_path / "lib" / "fieldpost" / "node.py").write_text("raise ValueError('x' * 5000)")
         board.soft_reset()
         board.wait_for("ValueError: " + "x" * 5000)
-        board.wait_for(">>> ")
+        board.wait_for("restart in ")
     assert (tmp_path / "last_error.txt").read_text() == "x" * 2047 + "\n"
 
 
@@ -557,7 +557,7 @@ def test_the_firmware_reports_a_full_heap(tmp_path, micropython, umqtt_path):
     build.install(tmp_path, NODE)
     with Board(tmp_path, heap="40k") as board:
         board.wait_for("MemoryError")
-        board.wait_for(">>> ")
+        board.wait_for("restart in ")
     assert "MemoryError" in (tmp_path / "last_error.txt").read_text()
 
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import logging
+import re
 import secrets
 import shutil
 import time
@@ -74,7 +75,8 @@ class _Session:
     CLOSE_TIMEOUT_S = 20
     #: The collector is back soon after the broker: seconds of its first and longest pause.
     BACKOFF_S = (0.2, 0.5)
-    PROMPT = b"\n>>> "
+    #: What the board prints once its node has ended: main.py, or the REPL after it.
+    ENDED = re.compile(rb"\nrestart in |\n>>> ")
 
     def __init__(self, seconds, heap, folder, show, parts):
         self._heap, self._folder, self._show, self._parts = heap, folder, show, parts
@@ -243,7 +245,7 @@ class _Session:
         self._console = (self._console + printed)[-4000:]
         if self._board.boots > 1:
             raise DemoError("the board has reset itself", self._last_words())
-        if self.PROMPT in self._console:
+        if self.ENDED.search(self._console):
             raise DemoError(f"the node has ended: {self._last_line()}", self._last_words())
 
     def _last_line(self):
