@@ -55,6 +55,7 @@ def select(count=True):
     """Put the active slot first in ``sys.path``; with ``count`` this is a start of its release.
 
     A start too many of one on trial, or a slot without a release, makes the other one active.
+    Power that goes and comes is no fault of the code: unless on trial, it is counted anew.
     Never raises for the sake of the flash: what cannot be written is not remembered.
     """
     state = read()
@@ -65,6 +66,8 @@ def select(count=True):
     elif count and state["trial"] and state["attempts"] >= TRIAL_STARTS:
         _give_up(state)
     if count:
+        if _powered_on() and not state["trial"]:
+            state["attempts"] = 0
         state["attempts"] += 1
         try:
             _write(state)
@@ -108,6 +111,14 @@ def _give_up(state):
             TRIAL_STARTS,
         )
     state["trial"] = False
+
+
+def _powered_on():
+    try:
+        from machine import PWRON_RESET, reset_cause
+    except ImportError:
+        return False
+    return reset_cause() == PWRON_RESET
 
 
 def _write(state):

@@ -18,6 +18,7 @@ from fieldpost_tools.build import build_mpy
 
 ROOT = Path(__file__).resolve().parents[1]
 SDK = ROOT / "sdk"
+FIRMWARE = ROOT / "firmware"
 TESTS = ROOT / "tests" / "device"
 WASM_PACKAGE = "@micropython/micropython-webassembly-pyscript"
 #: What the WebAssembly build and CPython lack; a test module that names one of these in NEEDS is
@@ -30,11 +31,13 @@ MARK = "#result "
 
 
 def build(target, umqtt):
-    """The folder a board would have: sdk, umqtt and the device tests, compiled with asserts.
+    """The folder a board would have: sdk, firmware, umqtt and the device tests, compiled with
+    asserts.
 
     Raises ``fieldpost_tools.build.BuildError``.
     """
-    build_mpy(target, SDK / "fieldpost", Path(umqtt, "umqtt"), *sorted(TESTS.glob("*.py")))
+    packages = (SDK / "fieldpost", FIRMWARE / "fieldpost_board", Path(umqtt, "umqtt"))
+    build_mpy(target, *packages, FIRMWARE / "slots.py", *sorted(TESTS.glob("*.py")))
     return target
 
 

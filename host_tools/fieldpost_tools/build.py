@@ -15,7 +15,7 @@ from fieldpost_tools.errors import ToolError
 
 CACHE_FILES = 2000
 COMPILE_TIMEOUT_S = 60
-FIRMWARE_FILES = ("boot.py", "main.py")
+FIRMWARE_FILES = ("boot.py", "main.py", "slots.py")
 
 
 class BuildError(ToolError):
