@@ -17,7 +17,8 @@ from fieldpost_tools.errors import ToolError
 COMMANDS = {
     "demo": "Run a board, a broker, a device and a collector, and show the data flow.",
     "sim": "Run virtual boards and an embedded broker.",
-    "board": "Talk to a board: list, shell, files, reset.",
+    "board": "Show the boards that are known, and what fits on them.",
+    "flash": "Put MicroPython on a board.",
     "provision": "Install firmware and configuration on a board.",
     "config": "Check, push and roll back a node's configuration.",
     "api": "Call a node's API.",
