@@ -150,5 +150,5 @@ def _version(slot):
     try:
         with open(_release(slot)) as file:
             return json.loads(file.readline())["version"][:_VERSION_CHARS]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "release"
