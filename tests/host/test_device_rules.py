@@ -61,7 +61,7 @@ FIRMWARE_MODULES = {
     "umqtt.simple",
     "vfs",
 }
-HARDWARE = {"machine", "network", "esp32", "onewire", "ds18x20", "dht", "termios"}
+HARDWARE = {"machine", "network", "esp32", "onewire", "ds18x20", "dht", "slots", "termios"}
 MISSING_BUILTINS = {
     "BrokenPipeError",
     "ConnectionError",

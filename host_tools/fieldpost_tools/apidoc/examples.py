@@ -1,11 +1,17 @@
 """The examples of ``docs/api.md``: requests to a node that runs here, and what it answered."""
 
 import asyncio
+import base64
+import contextlib
+import importlib
 import json
+import sys
 import tempfile
 from pathlib import Path
 
 from fieldpost.node import Node
+from fieldpost_tools import data
+from fieldpost_tools.release import File, Release
 
 NODE = {
     "node": "gw-1",
@@ -26,6 +32,14 @@ NODE = {
     "publish": {"value": [{"topic": "site/{node}/{device_id}/{point_id}"}]},
 }
 SETTLE_S = 1.2
+PREPARE_S = 0.3
+OLD = Release("0.1.0", None, [File.of("fieldpost/node.mpy", b"old"), File.of("a.mpy", b"same")])
+NEW = Release("0.2.0", None, [File.of("fieldpost/node.mpy", b"new"), File.of("a.mpy", b"same")])
+
+
+def _put(file, content):
+    return {"file": file, "offset": 0, "data": base64.b64encode(content).decode()}
+
 
 #: ``(method, arguments)`` in the order in which they are called: later ones see what earlier did.
 CALLS = (
@@ -104,6 +118,16 @@ CALLS = (
     ("system.setTime", {"time": 1_790_000_100_000}),
     ("system.setTime", {"time": 1_790_000_100}),
     ("system.reboot", {}),
+    (
+        "update.begin",
+        {"version": NEW.version, "size": len(NEW.manifest), "sha256": NEW.sha256},
+    ),
+    ("update.put", _put(0, NEW.manifest)),
+    ("update.status", {}),
+    ("update.need", {}),
+    ("update.put", _put(2, b"new")),
+    ("update.apply", {}),
+    ("update.abort", {}),
     ("alarms.getAlarms", {"active": True}),
     ("alarms.acknowledgeAlarm", {"alarm": "tank-full"}),
     ("alarms.acknowledgeAlarm", {"alarm": "tank-empty"}),
@@ -128,6 +152,7 @@ _OTHERS = {
     "chunks": "9REgAAUAAAAJAAAA…",
     "count": 5,
     "index": 5,
+    "preview": '{"event": "alarm_raised", …',
 }
 
 
@@ -136,7 +161,22 @@ def executed():
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.json")
         config.write_text(json.dumps(NODE), encoding="utf-8")
-        return asyncio.run(_run(Node(str(config), str(Path(folder, "data")))))
+        with _slots(folder):
+            return asyncio.run(_run(Node(str(config), str(Path(folder, "data")))))
+
+
+@contextlib.contextmanager
+def _slots(folder):
+    """The firmware's module, for the slots of this board."""
+    OLD.save(Path(folder, "a"))
+    sys.path.append(str(data.firmware_folder()))
+    try:
+        slots = importlib.import_module("slots")
+        slots.ROOT = f"{folder}/"
+        yield
+    finally:
+        sys.path.remove(str(data.firmware_folder()))
+        sys.modules.pop("slots", None)
 
 
 async def _run(node):
@@ -155,6 +195,8 @@ async def _all(dispatcher):
         module, method = name.split(".")
         request = {"id": number, "module": module, "method": method, **arguments}
         made.setdefault(name, []).append((request, await _answer(dispatcher, request)))
+        if name == "update.put":
+            await asyncio.sleep(PREPARE_S)
     return made
 
 

@@ -27,7 +27,7 @@ from .call import CONFIRM, READ, WRITE, Rows
 from .reply import Text, breathe, messages
 from .request import Request, parse
 
-MODULES = ("alarms", "gateways", "loggers", "mqtt", "system", "webhooks")
+MODULES = ("alarms", "config", "gateways", "loggers", "mqtt", "system", "update", "webhooks")
 _BATCH = const(32)
 
 
