@@ -9,7 +9,7 @@ ROOT = "slots/"
 OLD = '{"version": "0.2.0", "mpy": 6, "files": 1}\n'
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     """Nothing more happens."""
 
 
@@ -341,10 +341,10 @@ def test_a_flash_that_takes_nothing_keeps_no_board_from_starting():
 
 def cut(work, at):
     """Whether ``work`` was cut off before its ``at``-th change of the flash."""
-    with Replaced(at, PowerCut()):
+    with Replaced(at, PowerCutError()):
         try:
             work()
-        except PowerCut:
+        except PowerCutError:
             return True
     return False
 
