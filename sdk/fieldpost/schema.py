@@ -249,7 +249,7 @@ SCHEMA = {
     },
     "webhook": {
         "name": "id 1..32",
-        "url": "str 1..512",
+        "url": "str 1..512 = ?",
         "provider": "id 1..32 = generic",
         "enabled": "bool = true",
         "options": "map secret = {}",
@@ -287,6 +287,9 @@ SCHEMA = {
         "retry_elapsed_ms": "int 0..604800000 = 60000",
         "timeout_ms": "int 100..120000 = 8000",
         "rate": "int 0..60000 = 0",
+        "batch": "int 1..100 = 1",
+        "batch_ms": "int 10..600000 = 1000",
+        "batch_bytes": "int 256..65536 = 4096",
         "file_bytes": "int 1024..16777216 = 65536",
         "tls": "obj tls = ?",
     },

@@ -44,7 +44,7 @@ async def test_the_schedule_is_5_30_120_seconds_then_dead():
     assert (counters["retried"], counters["failed"], counters["delivered"]) == (3, 1, 0)
     (delivery,) = run.hooks.deliveries
     assert (delivery.status, delivery.attempts, delivery.http_status) == ("failed", 4, 500)
-    assert [(name, error) for name, _, error in run.hooks.dead] == [("a", "status 500")]
+    assert [(one.endpoint, one.error) for one in run.hooks.dead] == [("a", "status 500")]
 
 
 async def test_what_is_tried_again():

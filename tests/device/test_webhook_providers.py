@@ -7,6 +7,7 @@ from webhook_events import ENDPOINT, Node
 
 from fieldpost.webhook.providers import (
     datastream,
+    generic,
     ntfy,
     pagerduty,
     rainmaker,
@@ -17,7 +18,7 @@ from fieldpost.webhook.providers import (
 
 #: Bodies at the limits of the services are larger than what a node sends.
 HEAP = "1m"
-ALL = (datastream, ntfy, pagerduty, rainmaker, rmqtt, slack, teams)
+ALL = (datastream, generic, ntfy, pagerduty, rainmaker, rmqtt, slack, teams)
 INCIDENTS = {
     "alarm_raised": "trigger",
     "alarm_acknowledged": "acknowledge",
@@ -252,12 +253,34 @@ def test_datastream_tags_are_texts_and_never_null():
     assert made["unit"] is None
 
 
+def several(provider):
+    """URL and body of two values at once."""
+    made = [dict(events.value(n), ts_ms=n) for n in (1, 2)]
+    parts = [provider.part(one, ENDPOINT, Node) for one in made]
+    url, headers, data = provider.batch(parts, made[0], ENDPOINT, Node)
+    assert headers["Content-Type"] == "application/json"
+    return url, json.loads(data)
+
+
 def test_datastream_several_values():
-    event = events.value()
-    event["data"] = [dict(event["data"], value=n, timestamp_ms=n) for n in (1, 2)]
-    url, _, data = datastream.render(event, ENDPOINT, Node)
+    url, found = several(datastream)
     assert url.endswith("/values")
-    assert [(one["payload"], one["timestamp"]) for one in json.loads(data)] == [(1, 1), (2, 2)]
+    assert [(one["payload"], one["timestamp"]) for one in found] == [(1, 1), (2, 2)]
+    assert found[0] == body(datastream, dict(events.value(1), ts_ms=1))
+
+
+def test_generic_several_values():
+    url, found = several(generic)
+    assert url == ENDPOINT["url"]
+    assert found == [body(generic, dict(events.value(n), ts_ms=n)) for n in (1, 2)]
+
+
+def test_rainmaker_several_values():
+    _, found = several(rainmaker)
+    assert found["EventType"] == "rmaker.event.node_ts_data" and found["Id"] == "gw-1-5-17"
+    data = found["EventData"]
+    assert data["NodeId"] == "gw-1"
+    assert [(one["value"], one["timestamp_ms"]) for one in data["Payload"]] == [(1, 1), (2, 2)]
 
 
 # -- RMQTT
@@ -313,6 +336,3 @@ def test_rainmaker_names():
         seen[event["event"]] = made and made["EventType"][len("rmaker.event.") :]
         assert made is None or "Payload" in made["EventData"] or "Connected" in made["EventData"]
     assert {name: seen[name] for name in names} == names
-    several = events.value()
-    several["data"] = [several["data"]]
-    assert body(rainmaker, several)["EventType"] == "rmaker.event.node_ts_data"

@@ -2,8 +2,10 @@
 
 An **endpoint** has the keys of the configuration's ``webhooks.endpoints`` entries. Secrets are
 never shown: ``has_secret`` and the like tell whether there is one, ``has_headers`` and
-``has_options`` the names of those that are set. Beside them ``state`` is ``active``, ``disabled``
-(by its configuration) or ``gone`` (it answered 410; a change of the endpoint ends that), and
+``has_options`` the names of those that are set. Of a URL only the host is shown, as its path may
+be a credential itself (Slack, Teams, ntfy): ``https://hooks.example/***``, which is not taken as a
+new URL. Beside them ``state`` is ``active``, ``disabled`` (by its configuration) or ``gone`` (it
+answered 410; a change of the endpoint ends that), and
 ``pending`` counts the events to come; ``counters`` are totals since the start: ``delivered``,
 ``retried``, ``failed`` and ``dropped``.
 
@@ -13,6 +15,7 @@ Changes last, and take effect at once.
 from ..errors import ApiError
 from .call import READ, WRITE
 
+_LETTER = ("endpoint", "id", "event", "key", "ts_ms", "error")
 _SECTION = ("pause", "queue", "concurrency", "history", "dead", "one_tls", "tls", "filters")
 
 
@@ -45,8 +48,9 @@ async def insert_endpoint(node, args):
 
 
 async def update_endpoint(node, args):
-    """Change keys of the endpoint of that name; those not mentioned stay, null sets one to its
-    default. Returns its name, which cannot change; what waits for it, and where it is, remains.
+    """Change keys of the endpoint of that name; those not mentioned stay, as do those that are as
+    they are shown; null sets one to its default. Returns its name, which cannot change; what waits
+    for it, and where it is, remains.
 
     ``{"endpoint": "ops", "changes": {"min_severity": "critical", "secret": "..."}}``. Errors:
     ``invalid value`` without such an endpoint; what the configuration does not allow.
@@ -55,6 +59,8 @@ async def update_endpoint(node, args):
     changes = _row(args["changes"])
     if changes.pop("name", name) != name:
         raise ApiError("invalid value")
+    shown = _shown(node.webhooks, _endpoint(node, args))
+    changes = {key: changes[key] for key in changes if changes[key] != shown.get(key, shown)}
     await _staging().change(node, lambda config: _staging().merge(_found(config, name), changes))
     return name
 
@@ -83,9 +89,11 @@ async def test_endpoint(node, args):
 def get_deliveries(node, args):
     """The newest deliveries, newest first, of all endpoints or one, with that ``status`` if given.
 
-    ``{endpoint, id, event, key, ts_ms, status, attempt, http_status, error}``: ``id`` is what the
-    receiver gets as ``webhook-id``, ``key`` what the event is about, ``attempt`` how many were
-    made, ``error`` why the last one failed.
+    ``{endpoint, id, event, key, batch, ts_ms, status, attempt, http_status, error, preview}``:
+    ``id`` is what the receiver gets as ``webhook-id``, ``key`` what the event is about, ``batch``
+    how many values a batch has, ``attempt`` how many were made, ``error`` why the last one failed,
+    ``preview`` the beginning of the body, without secrets. Over a restart it has what ended until
+    a minute before.
     """
     hooks = node.webhooks
     return [
@@ -99,9 +107,9 @@ async def configure(node, args):
     """Show what is common to all endpoints, changed before by ``changes`` if given.
 
     ``{"changes": {"pause": true}}``: while ``pause`` is true every event is dropped, and counted.
-    Beside the keys of the configuration's section ``webhooks`` it shows ``counters`` and ``dead``,
-    the number of events that may be replayed. Errors: ``invalid value`` for another key; what the
-    configuration does not allow.
+    Beside ``pause``, ``capacity`` and ``concurrency`` it shows how much is ``queued``, the
+    ``counters`` and ``dead``, what failed for good and may be replayed, also after a restart.
+    Errors: ``invalid value`` for another key; what the configuration does not allow.
     """
     changes = args["changes"]
     if changes is not None:
@@ -117,24 +125,22 @@ async def configure(node, args):
         "concurrency": hooks.concurrency,
         "queued": hooks.queue.log.next - hooks.queue.log.oldest,
         "counters": hooks.counters,
-        "dead": [
-            {"endpoint": name, "id": record.id, "event": record.event, "error": error}
-            for name, record, error in hooks.dead
-        ],
+        "dead": [_shown_as(one, _LETTER) for one in hooks.dead],
     }
 
 
 def replay(node, args):
-    """Queue events again that failed for good: all, those of an endpoint, or one ``delivery``.
+    """Queue again what failed for good: all, that of an endpoint, or one ``delivery``.
 
-    ``{"endpoint": "ops"}``. ``delivery`` is an id, which stays the same. Returns how many.
+    ``{"endpoint": "ops"}``. ``delivery`` is an id, which stays the same. Returns how many
+    deliveries; those of endpoints that are not active stay where they are.
     """
     hooks = node.webhooks
     return hooks.replay(args["endpoint"], args["delivery"]) if hooks else 0
 
 
 def _staging():
-    """What only those need who show or change the configuration."""
+    """What only those need who change the configuration."""
     from .. import staging
 
     return staging
@@ -148,9 +154,10 @@ def _endpoint(node, args):
 
 
 def _shown(hooks, endpoint):
-    row = endpoint.row
-    shown = _staging().hide_row({key: row[key] for key in row}, "webhook")
-    state = "active" if endpoint.attached else "gone" if row["enabled"] else "disabled"
+    from ..webhook.mask import hide
+
+    shown = hide(endpoint.row)
+    state = "active" if endpoint.attached else "gone" if endpoint.row["enabled"] else "disabled"
     shown["state"] = state
     shown["pending"] = hooks.queue.log.next - endpoint.acked if endpoint.attached else 0
     shown["counters"] = endpoint.counters
@@ -158,17 +165,15 @@ def _shown(hooks, endpoint):
 
 
 def _delivery(one):
-    return {
-        "endpoint": one.endpoint,
-        "id": one.id,
-        "event": one.event,
-        "key": one.key,
-        "ts_ms": one.ts_ms,
-        "status": one.status,
-        "attempt": one.attempts,
-        "http_status": one.http_status,
-        "error": one.error,
-    }
+    shown = _shown_as(one, _LETTER + ("status", "http_status", "preview"))
+    shown["attempt"] = one.attempts
+    return shown
+
+
+def _shown_as(one, names):
+    shown = {name: getattr(one, name) for name in names}
+    shown["batch"] = one.count
+    return shown
 
 
 def _row(given):

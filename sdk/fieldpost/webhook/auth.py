@@ -12,8 +12,9 @@ _LONGEST_S = 86400
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 
 
-async def headers(endpoint, client, now):
-    """The headers that authenticate a request; ``now`` is monotonic ms.
+async def headers(endpoint, client, now, tls):
+    """The headers that authenticate a request; ``now`` is monotonic ms, ``tls`` for the server of
+    tokens, too.
 
     Raises LinkError where no token is to be had.
     """
@@ -28,12 +29,12 @@ async def headers(endpoint, client, now):
     if kind == "oauth2":
         if endpoint.token is None or endpoint.token[1] <= now:
             endpoint.token = None
-            endpoint.token = await _fetch(row, client, now)
+            endpoint.token = await _fetch(row, client, now, tls)
         return {"Authorization": "Bearer " + endpoint.token[0]}
     return {}
 
 
-async def _fetch(row, client, now):
+async def _fetch(row, client, now, tls):
     """``(token, monotonic ms of its end)``; the grant of RFC 6749, 4.4."""
     body = "grant_type=client_credentials"
     if row["scope"]:
@@ -43,7 +44,7 @@ async def _fetch(row, client, now):
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
     }
-    reply = await client.request("POST", row["token_url"], head, body.encode(), row["tls"])
+    reply = await client.request("POST", row["token_url"], head, body.encode(), tls)
     try:
         told = json.loads(reply.body) if reply.status == 200 else {}
         token, lasts = told["access_token"], told.get("expires_in", _DEFAULT_S)

@@ -6,6 +6,7 @@ from ..rows import one_of
 from ..topics import valid_filter
 from .file_sink import path_of
 from .filters import TOGGLES
+from .mask import HIDDEN, mask
 from .signature import key
 
 #: Keys that a way of authentication needs.
@@ -42,29 +43,37 @@ def check(webhooks):
         if row["name"] in seen:
             raise ConfigError(path + ".name", row["name"], "a name used only once")
         seen.add(row["name"])
-        _check_provider(row, path)
+        _check_provider(row, path, webhooks["queue"]["capacity"])
         _check_request(row, path)
         _check_secrets(row, path)
         _check_filters(row["topics"], path + ".topics")
         _check_tags(row["tags"], path + ".tags")
         for j, rule in enumerate(row["rules"]):
-            _check_rule(rule, "%s.rules[%d]" % (path, j))
+            _check_rule(rule, "%s.rules[%d]" % (path, j), row["secret"])
 
 
-def _check_provider(row, path):
+def _check_provider(row, path, capacity):
     try:
         name = "fieldpost.webhook.providers." + row["provider"]
-        good = callable(__import__(name, None, None, ("render",)).render)
+        provider = __import__(name, None, None, ("render",))
+        good = callable(provider.render)
     except (ImportError, AttributeError):
         good = False
     if not good:
         raise ConfigError(path + ".provider", row["provider"], "the name of a provider")
+    if row["url"] is None and not hasattr(provider, "URL"):
+        raise ConfigError(path + ".url", None, "a URL, with this provider")
+    if row["batch"] > 1 and not hasattr(provider, "batch"):
+        raise ConfigError(path + ".batch", row["batch"], "1, with this provider")
+    if row["batch"] > 1 and row["batch"] * 2 > capacity:
+        raise ConfigError(path + ".batch", row["batch"], "at most half of queue.capacity")
 
 
 def _check_request(row, path):
-    _check_url(row["url"], path + ".url")
+    if row["url"] is not None:
+        _check_url(row["url"], path + ".url", row["secret"])
     if row["token_url"]:
-        _check_url(row["token_url"], path + ".token_url", False)
+        _check_url(row["token_url"], path + ".token_url", None, False)
     headers = dict(row["headers"])
     headers[row["signature_header"]] = headers[row["auth_header"]] = ""
     try:
@@ -73,15 +82,21 @@ def _check_request(row, path):
         raise ConfigError(path + ".headers", "{...}", "good headers (%s)" % error) from None
 
 
-def _check_url(url, path, file=True):
+def _check_url(url, path, secret, file=True):
+    allowed = "an http, https or file:/// URL" if file else "an http or https URL"
+    if "{secret}" in url and secret is None:
+        raise ConfigError(path, mask(url)[:60], "a secret beside it, for {secret}")
     try:
+        url = url.replace("{secret}", secret or "")
         if file and url.startswith("file:"):
             path_of(url)
         else:
             Request("POST", url, {}, b"")
+        good = not url.endswith("/" + HIDDEN)
     except ValueError:
-        allowed = "an http, https or file:/// URL" if file else "an http or https URL"
-        raise ConfigError(path, url[:60], allowed) from None
+        good = False
+    if not good:
+        raise ConfigError(path, mask(url)[:60], allowed)
 
 
 def _check_secrets(row, path):
@@ -117,12 +132,12 @@ def _check_tags(tags, path):
             raise ConfigError("%s[%d].value" % (path, i), None, "text")
 
 
-def _check_rule(rule, path):
+def _check_rule(rule, path, secret):
     known = TOGGLES + _MQTT
     if rule["event"] not in known:
         raise ConfigError(path + ".event", rule["event"], one_of(known))
     for i, url in enumerate(rule["urls"]):
-        _check_url(url, "%s.urls[%d]" % (path, i))
+        _check_url(url, "%s.urls[%d]" % (path, i), secret)
     _check_filters(rule["topics"], path + ".topics")
 
 

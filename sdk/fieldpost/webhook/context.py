@@ -3,6 +3,29 @@
 from .. import texts
 from ..compat import asyncio
 from ..errors import ApiError
+from .filters import tagged
+
+
+async def event(node, row, record, action, known=None):
+    """An event as providers get it; None where the endpoint's tag filters refuse it.
+
+    ``known`` keeps what was found by its key, for events that go together.
+    """
+    key = record.key
+    point = known[key] if known and key in known else await find(node, key)
+    if known is not None:
+        known[key] = point
+    if not tagged(row["tags"], point and point["tags"]):
+        return None
+    return {
+        "event": record.event,
+        "action": action,
+        "id": record.id,
+        "ts_ms": record.ts_ms,
+        "key": key,
+        "data": record.data,
+        "point": point,
+    }
 
 
 async def find(node, key):

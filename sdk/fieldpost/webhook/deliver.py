@@ -1,10 +1,10 @@
-"""One attempt: render the event, sign it, post it."""
+"""One attempt: render what is to be delivered, sign it, post it."""
 
 from ..compat import TimeoutError, wait_for_ms
 from ..errors import LinkError
-from ..http_date import parse_date, retry_after
-from . import auth, context, signature
-from .retry import FAILED, MOST_S, OK, RETRY, verdict
+from .endpoint import LostError
+from .mask import preview
+from .retry import FAILED, LOST, MOST_S, OK, RETRY, verdict
 
 
 class Outcome:
@@ -18,24 +18,20 @@ class Outcome:
         self.after_ms = after_ms
 
 
-async def attempt(hooks, endpoint, record, action, url):
-    """Deliver a queue's record once; returns an ``Outcome``, or None: there is nothing to send."""
+async def attempt(hooks, endpoint, delivery):
+    """Deliver once; returns an ``Outcome``, or None: there is nothing to send."""
     row = endpoint.row
-    event = {
-        "event": record.event,
-        "action": action,
-        "id": record.id,
-        "ts_ms": record.ts_ms,
-        "key": record.key,
-        "data": record.data,
-        "point": await context.find(hooks.node, record.key),
-    }
     try:
-        made = _provider(row["provider"]).render(event, row, hooks.node)
+        made = await delivery.render(hooks, endpoint, _provider(row["provider"]))
         if made is None:
             return None
-        made = (url or made[0],) + tuple(made[1:])
-        return await wait_for_ms(_post(hooks, endpoint, record.id, made), row["timeout_ms"])
+        url, headers, body = made
+        delivery.preview = preview(body, row)
+        url = row.expand(delivery.url) or url
+        request = _post(hooks, endpoint, delivery.id, url, headers, body)
+        return await wait_for_ms(request, row["timeout_ms"])
+    except LostError:
+        return Outcome(LOST, error="dropped")
     except TimeoutError:
         return Outcome(RETRY, error="timeout")
     except (LinkError, OSError) as error:
@@ -45,8 +41,7 @@ async def attempt(hooks, endpoint, record, action, url):
         return Outcome(FAILED, error=_text(error))
 
 
-async def _post(hooks, endpoint, id, made):
-    url, headers, body = made
+async def _post(hooks, endpoint, id, url, headers, body):
     row = endpoint.row
     if url.startswith("file://"):
         from .file_sink import append
@@ -54,13 +49,19 @@ async def _post(hooks, endpoint, id, made):
         append(url, body, row["file_bytes"])
         return Outcome(OK)
     clock = hooks.node.clock
+    tls = row["tls"] or hooks.tls
     headers = dict(headers)
     # Told also without a signature: a receiver may get an event twice.
     headers["webhook-id"] = id
     headers.update(row["headers"])
-    headers.update(await auth.headers(endpoint, hooks.client, clock.mono_ms()))
-    headers.update(signature.headers(row, id, clock.unix_ms(), body))
-    tls = row["tls"] or hooks.tls
+    if row["auth"] != "none":
+        from . import auth
+
+        headers.update(await auth.headers(endpoint, hooks.client, clock.mono_ms(), tls))
+    if row["signature"] != "none":
+        from . import signature
+
+        headers.update(signature.headers(row, id, clock.unix_ms(), body))
     reply = await hooks.client.request("POST", url, headers, body, tls, repeat=True)
     status = verdict(reply.status)
     if reply.status == 401 and endpoint.token:
@@ -74,6 +75,8 @@ def _after_ms(headers, clock):
     asked = headers.get("retry-after")
     if asked is None:
         return None
+    from ..http_date import parse_date, retry_after
+
     now = clock.unix_ms()
     now = parse_date(headers.get("date", "")) if now is None else now // 1000
     seconds = retry_after(asked, now)

@@ -5,18 +5,22 @@ attempts under way at a time. What was not delivered when the node stops is deli
 next start, under the same webhook id.
 """
 
+import os
+
 from ..compat import asyncio, const, wait_set
-from ..events import ERROR
+from ..events import ERROR, VALUE_CHANGED
 from ..http import Client
 from ..smallfile import load, save
 from . import deliver, filters, retry, source
 from .endpoint import Delivery, Endpoint, Row
-from .queue import Queue, Record
+from .queue import Queue
 
 _FOLDER = "/webhooks"
 _DISABLED = "/disabled"
 #: The queue is tended once in so many ms.
 _TEND_MS = const(1000)
+#: The delivery log is written at most once in so many ms.
+_KEEP_MS = const(60000)
 #: Events that one endpoint steps over in one turn.
 _TURN = const(32)
 
@@ -24,11 +28,12 @@ _TURN = const(32)
 class Webhooks:
     """All endpoints of a node. ``row`` as ``check.compact`` makes it, None for no endpoints.
 
-    ``endpoints`` by name; ``deliveries``, the delivery log, oldest first; ``dead``, events that
-    failed for good: ``[(endpoint, Record, error), ...]``. ``counters``: ``events`` queued,
-    ``delivered``, ``retried``, ``failed``, and dropped events: ``paused``, ``full`` (the queue's
-    capacity), ``dropped`` (an endpoint was more than the capacity behind), ``refused`` (by the
-    log), ``gone`` (their endpoint was disabled).
+    ``endpoints`` by name; ``deliveries``, the delivery log, oldest first; ``dead``, what failed
+    for good (``letters.Letter``), oldest first. ``counters``: ``events`` queued, ``delivered``,
+    ``retried``, ``failed``, and dropped events: ``paused``, ``full`` (the queue's capacity),
+    ``dropped`` (an endpoint was more than the capacity behind), ``refused`` (by the log), ``gone``
+    (their endpoint was disabled); and ``unsaved``: how often the flash took no dead letter or
+    delivery log.
     """
 
     def __init__(self, node, row):
@@ -38,22 +43,30 @@ class Webhooks:
         self.endpoints = {}
         self.deliveries = []
         self.dead = []
-        names = "events delivered retried failed paused full dropped refused gone"
+        names = "events delivered retried failed paused full dropped refused gone unsaved"
         self.counters = dict.fromkeys(names.split(), 0)
         self.client = Client({"one_tls": row["one_tls"]})
         self.folder = node.folder + _FOLDER
+        self.disk = row["queue"]["store"]["disk"]
         self.queue = Queue(node, self.folder, row["queue"])
         self._event = asyncio.Event()
         self._tasks = []
         self._handles = []
         self._watches = []
         self._turn = self._tests = 0
-        self._tended = self.clock.mono_ms() - _TEND_MS
+        self._kept = self.clock.mono_ms()
+        self._tended = self._kept - _TEND_MS
+        #: The delivery log has something that is not on flash.
+        self._news = False
+        #: Up to when flash is spent on dead letters.
+        self.spent_ms = -(1 << 20)
         try:
             self._disabled = load(self.folder + _DISABLED) or []
         except ValueError:
             self._disabled = []
         self._configure(row, self.queue.log.start)
+        if self.disk:
+            self._recall()
         self.clock.on_change.append(self.wake)
 
     # -- configuration
@@ -73,13 +86,18 @@ class Webhooks:
             self.capacity = row["queue"]["capacity"]
             self.concurrency = row["concurrency"]
             self.filters = row["filters"]
-            self._limits = row["history"], row["dead"]
+            self.limits = row["history"], row["dead"]
             self.client.one_tls = row["one_tls"]
+        disabled = list(self._disabled)
         before, self.endpoints = self.endpoints, {}
         for own in row["endpoints"]:
             self._add(before.pop(own["name"], None), Row(own, row["shared"]), start)
         for name in before:
             self._detach(before[name])
+        known = [one.digest for one in self.endpoints.values()]
+        self._disabled = [digest for digest in self._disabled if digest in known]
+        if self._disabled != disabled:
+            self._save_disabled()
         self._listen()
         self.wake()
 
@@ -89,7 +107,6 @@ class Webhooks:
         else:
             if endpoint.digest in self._disabled and not _same(endpoint.row, row):
                 self._disabled.remove(endpoint.digest)
-                self._save_disabled()
             endpoint.configure(row)
         self.endpoints[endpoint.name] = endpoint
         wanted = row["enabled"] and endpoint.digest not in self._disabled
@@ -126,7 +143,24 @@ class Webhooks:
         try:
             save(self.folder + _DISABLED, self._disabled)
         except OSError as error:
-            self.bus.emit(ERROR, "webhooks", error)
+            self.unsaved(error)
+
+    def unsaved(self, error):
+        """The flash did not take something: count and report it."""
+        self.counters["unsaved"] += 1
+        self.bus.emit(ERROR, "webhooks", error)
+
+    def _recall(self):
+        """Dead letters and delivery log of earlier boots."""
+        found = os.listdir(self.folder)
+        if "dead" in found:
+            from . import letters
+
+            letters.load(self)
+        if "deliveries" in found:
+            from . import history
+
+            history.load(self)
 
     # -- events
 
@@ -176,6 +210,7 @@ class Webhooks:
             for one in self._tasks:
                 one.cancel()
             self.client.close()
+            self._keep(True)
             self.queue.log.tend()
 
     def step(self):
@@ -200,8 +235,12 @@ class Webhooks:
         return wait
 
     def _may_begin(self, endpoint):
+        free = self.concurrency - len(self._tasks)
+        if free < 1 or (free < 2 <= self.concurrency and endpoint.silent):
+            # One that gets no reply does not take the last place.
+            return False
         # Waiting for the one TLS session would count against its own time.
-        return len(self._tasks) < self.concurrency and not (
+        return not (
             self.client.one_tls
             and endpoint.secure
             and any(one.current and one.secure for one in self.endpoints.values())
@@ -210,8 +249,22 @@ class Webhooks:
     def _tend(self, now):
         if now - self._tended >= _TEND_MS:
             self._tended = now
+            self._keep()
             self.queue.log.tend()
         return self._tended + _TEND_MS - now
+
+    def _keep(self, last=False):
+        """Write what is due of dead letters and delivery log; if it is the ``last`` time, all."""
+        if self.dead:
+            from .letters import write
+
+            write(self, last)
+        now = self.clock.mono_ms()
+        if self.disk and self._news and (last or now - self._kept >= _KEEP_MS):
+            from .history import save as save_history
+
+            self._kept, self._news = now, False
+            save_history(self)
 
     def _fill(self, endpoint, now):
         """Take deliveries from the queue; True where there may be more."""
@@ -235,94 +288,85 @@ class Webhooks:
         if record.to not in (None, endpoint.name):
             return
         row = endpoint.row
-        if self.filters and not self._enabled(record.event, endpoint.name):
+        together = row["batch"] > 1 and record.event == VALUE_CHANGED
+        if self.filters and not self._enabled(record.event, together, endpoint.name):
             return
         for route in filters.routes(row, record.event, record.key, record.data):
-            delivery = Delivery(endpoint, record, route, now)
-            endpoint.pending.append(delivery)
-            self.note(delivery)
+            if together:
+                from .batch import add
 
-    def _enabled(self, event, name):
+                delivery = add(endpoint, record, route, now)
+            else:
+                delivery = Delivery(endpoint, record, route, now)
+                endpoint.pending.append(delivery)
+            if delivery:
+                self.note(delivery)
+
+    def _enabled(self, event, together, name):
         from .filters_rainmaker import enabled, event_type
 
-        return enabled(self.filters, event_type(event), name, self.node.name)
+        return enabled(self.filters, event_type(event, together), name, self.node.name)
 
     def note(self, delivery):
         """Add a line to the delivery log."""
+        self._news = True
         self.deliveries.append(delivery)
-        del self.deliveries[: -self._limits[0] or len(self.deliveries)]
+        del self.deliveries[: -self.limits[0] or len(self.deliveries)]
 
     # -- attempts
 
     async def _attempt(self, endpoint, delivery):
-        record = None
         try:
-            record = self.queue.read(delivery.index)
-            if record is None or record.index != delivery.index:
-                self._lost(endpoint, delivery)
-            elif await self._tagged(endpoint, record):
-                args = (endpoint, record, delivery.action, delivery.url)
-                self._judge(endpoint, delivery, record, await deliver.attempt(self, *args))
-            else:
-                self._unwanted(endpoint, delivery)
+            self._judge(endpoint, delivery, await deliver.attempt(self, endpoint, delivery))
         except Exception as error:
             # Want of memory, a bug of a provider: it stops nobody else, and is not tried at once.
             self.bus.emit(ERROR, "webhook:" + endpoint.name, error)
             outcome = deliver.Outcome(retry.RETRY, error=repr(error)[:80])
-            self._judge(endpoint, delivery, record, outcome)
+            self._judge(endpoint, delivery, outcome)
         finally:
             endpoint.current = None
             self._tasks.remove(asyncio.current_task())
             self.wake()
 
-    async def _tagged(self, endpoint, record):
-        wanted = endpoint.row["tags"]
-        if not wanted:
-            return True
-        found = await deliver.context.find(self.node, record.key)
-        return filters.tagged(wanted, found and found["tags"])
-
-    def _lost(self, endpoint, delivery):
-        """The log does not have it any more."""
-        delivery.error = "dropped"
-        self.counters["dropped"] += 1
-        endpoint.finish(delivery, retry.FAILED)
-
-    def _unwanted(self, endpoint, delivery):
-        endpoint.remove(delivery)
-        if delivery in self.deliveries:
-            self.deliveries.remove(delivery)
-
-    def _judge(self, endpoint, delivery, record, outcome):
+    def _judge(self, endpoint, delivery, outcome):
         """An attempt has ended."""
         if outcome is None:
-            self._unwanted(endpoint, delivery)
+            endpoint.remove(delivery)
+            if delivery in self.deliveries:
+                self.deliveries.remove(delivery)
             return
+        self._news = True
         now = self.clock.mono_ms()
         delivery.http_status, delivery.error = outcome.http_status, outcome.error
+        endpoint.silent = outcome.status == retry.RETRY and outcome.http_status is None
         if outcome.after_ms:
             endpoint.ready_at = max(endpoint.ready_at, now + outcome.after_ms)
         if outcome.status == retry.OK:
-            self.counters["delivered"] += 1
+            self.counters["delivered"] += delivery.count
             endpoint.finish(delivery, retry.OK)
+            return
+        if outcome.status == retry.LOST:
+            self.counters["dropped"] += delivery.count
+            endpoint.finish(delivery, retry.FAILED)
             return
         delay = None
         if outcome.status == retry.RETRY:
             delay = retry.delay_ms(endpoint.row, delivery.attempts, now - delivery.first)
         if delay is None:
-            self._fail(endpoint, delivery, record, outcome)
+            self._fail(endpoint, delivery, outcome)
             return
         self.counters["retried"] += 1
         endpoint.counters["retried"] += 1
         delivery.status = retry.RETRY
         delivery.due = now + delay
 
-    def _fail(self, endpoint, delivery, record, outcome):
-        self.counters["failed"] += 1
+    def _fail(self, endpoint, delivery, outcome):
+        if self.limits[1]:
+            from .letters import add
+
+            add(self, delivery, outcome.error)
+        self.counters["failed"] += delivery.count
         endpoint.finish(delivery, retry.FAILED)
-        if record:
-            self.dead.append((endpoint.name, record, outcome.error))
-        del self.dead[: -self._limits[1] or len(self.dead)]
         if outcome.status == retry.GONE:
             self.bus.emit(ERROR, "webhook:" + endpoint.name, "gone (410): disabled")
             self._disabled.append(endpoint.digest)
@@ -333,49 +377,23 @@ class Webhooks:
     # -- what people do
 
     def replay(self, name=None, id=None):
-        """Queue dead events again, all or those of an endpoint or with an id; returns how many."""
-        count = 0
-        for letter in list(self.dead):
-            endpoint, record, _ = letter
-            if name not in (None, endpoint) or id not in (None, record.id):
-                continue
-            more = {"to": endpoint, "id": record.id, "ts": record.ts_ms}
-            if self.put(record.event, record.key, record.data, **more):
-                self.dead.remove(letter)
-                count += 1
-        return count
+        """Queue dead letters again, all or those of an endpoint or with an id; returns how many.
+
+        Under their id, a batch as a batch; those of an endpoint that gets no events stay.
+        """
+        if not self.dead:
+            return 0
+        from .letters import replay
+
+        return replay(self, name, id)
 
     async def test(self, name):
         """Send an alarm of the type ``test`` at once; returns the ``Delivery``. KeyError."""
+        from .tryout import run
+
         endpoint = self.endpoints[name]
-        now = self.clock.unix_ms()
-        data = {
-            "alarm_id": 0,
-            "node_id": "test/test",
-            "device_id": "test",
-            "point_id": "test",
-            "type": "test",
-            "severity": "info",
-            "state": "raised",
-            "value": None,
-            "message": "Test of " + self.node.name,
-            "timestamp_ms": now,
-        }
-        value = {"e": "alarm_raised", "k": "test/test", "d": data}
         self._tests += 1
-        id = "%s-test-%d-%d" % (self.node.name.replace(".", "_"), self.node.boot, self._tests)
-        record = Record(-1, id, now, value)
-        delivery = Delivery(endpoint, record, (None, None), 0)
-        delivery.attempts = 1
-        if endpoint.held(self.clock):
-            delivery.status, delivery.error = retry.FAILED, "clock not set"
-        else:
-            made = await deliver.attempt(self, endpoint, record, None, None)
-            delivery.status = retry.OK if made and made.status == retry.OK else retry.FAILED
-            if made:
-                delivery.http_status, delivery.error = made.http_status, made.error
-        self.note(delivery)
-        return delivery
+        return await run(self, endpoint, self._tests)
 
 
 def _same(one, other):

@@ -5,7 +5,9 @@ overtakes an earlier one of the same key: an alarm is not cleared before it is r
 """
 
 from ..compat import const, crc32
+from ..errors import FieldpostError
 from ..point import Settings
+from . import context
 from .retry import OK
 
 #: Deliveries of an endpoint that may wait for another attempt.
@@ -13,21 +15,36 @@ _WINDOW = const(4)
 
 
 class Row(Settings):
-    """An endpoint's row, as a dict that is only read."""
+    """An endpoint's row, as a dict that is only read. Its URL is complete: see ``expand``."""
+
+    def __getitem__(self, key):
+        value = Settings.__getitem__(self, key)
+        return self.expand(value) if key == "url" else value
+
+    def expand(self, url):
+        """A URL with the endpoint's secret in the place of ``{secret}``; None stays None."""
+        return url and url.replace("{secret}", self["secret"] or "")
 
     def get(self, key, default=None):
         """The value of a key, ``default`` where there is none."""
         return self[key] if key in self._own or key in self._shared else default
 
 
+class LostError(FieldpostError):
+    """The queue does not have an event any more."""
+
+
 class Delivery:
     """One event on its way to one URL of one endpoint, and its line in the delivery log."""
 
-    #: Why the last attempt failed; HTTP status of its reply.
-    error = http_status = None
+    #: Why the last attempt failed; HTTP status of its reply; the beginning of what was sent.
+    error = http_status = preview = None
     #: Monotonic ms of the first attempt.
     first = None
     attempts = 0
+    #: How many events it is, and whether more may join.
+    count = 1
+    open = False
     status = "pending"
 
     def __init__(self, endpoint, record, route, now):
@@ -39,6 +56,19 @@ class Delivery:
         self.event = record.event
         self.ts_ms = record.ts_ms
         self.due = now
+
+    async def render(self, hooks, endpoint, provider):
+        """``(url, headers, body)`` by the provider, or None: nothing to send. Raises LostError."""
+        record = hooks.queue.get(self.index)
+        if record is None:
+            raise LostError
+        event = await context.event(hooks.node, endpoint.row, record, self.action)
+        return event and provider.render(event, endpoint.row, hooks.node)
+
+    def records(self, queue):
+        """What the queue still has of it."""
+        record = queue.get(self.index)
+        return [record] if record else []
 
 
 class Endpoint:
@@ -57,6 +87,8 @@ class Endpoint:
         self.current = None
         #: Monotonic ms before which nothing may be sent: its rate, a Retry-After.
         self.ready_at = 0
+        #: Its last attempt got no reply.
+        self.silent = False
         self.attached = False
         self.configure(row)
 
@@ -69,12 +101,12 @@ class Endpoint:
     @property
     def digest(self):
         """Tells whether this is the endpoint that was once disabled."""
-        return crc32((self.name + " " + self.row["url"]).encode())
+        return crc32(("%s %s" % (self.name, self.row["url"])).encode())
 
     @property
     def acked(self):
         """Index of the first event that is not done."""
-        return self.pending[0].index if self.pending else self.index
+        return min([one.index for one in self.pending] + [self.index])
 
     #: What is done by then is not lost if it is given up.
     owed = acked
@@ -91,7 +123,9 @@ class Endpoint:
     def secure(self):
         """Whether it takes a TLS session."""
         row = self.row
-        return row["url"].startswith("https") or (row["token_url"] or "").startswith("https")
+        return (row["url"] or "https").startswith("https") or (row["token_url"] or "")[
+            :5
+        ] == "https"
 
     def held(self, clock):
         """Whether its signature has to wait until the time is known."""
@@ -113,6 +147,7 @@ class Endpoint:
     def begin(self, delivery, now):
         """An attempt begins."""
         self.current = delivery
+        delivery.open = False
         if delivery.first is None:
             delivery.first = now
         delivery.attempts += 1
@@ -122,7 +157,7 @@ class Endpoint:
     def finish(self, delivery, status):
         """A delivery is done, well (OK) or not."""
         delivery.status = status
-        self.counters["delivered" if status == OK else "failed"] += 1
+        self.counters["delivered" if status == OK else "failed"] += delivery.count
         self.remove(delivery)
 
     def remove(self, delivery):
@@ -136,7 +171,7 @@ class Endpoint:
         for delivery in lost:
             delivery.status, delivery.error = "failed", "dropped"
             self.pending.remove(delivery)
-        count = len(lost)
+        count = sum([one.count for one in lost])
         if self.index < index:
             count += index - self.index
             self.index = index

@@ -9,12 +9,18 @@ _NO_POINT = const(0)
 
 class Record:
     """An event of the queue: ``index``, ``id`` (the webhook id), ``event``, ``key``, ``data``,
-    ``ts_ms`` (None where the time is not known), ``to`` (an endpoint's name, or None: all)."""
+    ``ts_ms`` (None where the time is not known), ``to`` (an endpoint's name, or None: all).
+    ``given``: its id, where it was given one; ``run`` and ``ms``: when it was queued, in ms that
+    count from the same moment in the same run."""
 
-    def __init__(self, index, id, ts_ms, value):
+    run = None
+
+    def __init__(self, index, id, ts_ms, value, ms=0):
         self.index = index
-        self.id = value.get("id") or id
+        self.given = value.get("id")
+        self.id = self.given or id
         self.ts_ms = value.get("ts") or ts_ms
+        self.ms = ms
         self.event, self.key, self.data = value["e"], value["k"], value["d"]
         self.to = value.get("to")
 
@@ -47,7 +53,14 @@ class Queue:
         self._reader = self.log.reader(self.log.next)
 
     def put(self, event, key, data, **more):
-        """Append an event; False where it was refused, which the log counts."""
+        """Append an event; False where it was refused, which the log counts.
+
+        The ``payload`` of a message is cut to what a record holds, see ``payload.fit``.
+        """
+        if data.get("payload"):
+            from .payload import fit
+
+            data = fit(data, self.log.frame_bytes, len(event) + len(key))
         return self.log.append(_NO_POINT, dict(more, e=event, k=key, d=data))
 
     def read(self, index):
@@ -61,4 +74,19 @@ class Queue:
         id = "%s-%d-%d" % (self._prefix, header.stream, header.seq)
         index = reader.index
         delta, _, value, _ = reader.take()
-        return Record(index, id, header.base + delta if header.dated else None, value)
+        ms = header.base + delta
+        record = Record(index, id, ms if header.dated else None, value, ms)
+        record.run = header.stream, header.dated
+        return record
+
+    def flush(self):
+        """Write all of it to flash; returns whether that could be done."""
+        log = self.log
+        while log.stored < log.next and log.store(True):
+            continue
+        return log.stored >= log.next
+
+    def get(self, index):
+        """The ``Record`` at just this ``index``, or None."""
+        record = self.read(index)
+        return record if record and record.index == index else None

@@ -14,6 +14,8 @@ OK = "success"
 RETRY = "retrying"
 GONE = "gone"
 FAILED = "failed"
+#: The queue does not have it any more.
+LOST = "lost"
 
 
 def verdict(status):

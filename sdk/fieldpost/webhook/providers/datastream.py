@@ -1,7 +1,7 @@
 """Datastream: one route below the base URL each for values, events and alarms.
 
 Options: ``values``, ``events``, ``alarms``, the routes (their own names). What is not known of a
-value is null; ``tags`` is never null. Several values at once are an array.
+value is null; ``tags`` is never null. Several values at once are a list of bodies.
 """
 
 from .. import describe
@@ -13,21 +13,21 @@ NULLABLE = tuple((_KEYS + " slug isOutOfService").split())
 
 
 def render(event, endpoint, node):
-    """See the package. ``data`` may be a list of values."""
-    data = event["data"]
-    if isinstance(data, list):
-        body = [entry(dict(event, data=one), node) for one in data]
-    else:
-        body = entry(event, node)
+    """See the package."""
+    return batch((part(event, endpoint, node),), event, endpoint, node, b"%s")
+
+
+def batch(parts, event, endpoint, _node, form=b"[%s]"):
+    """See ``batch.py``."""
     route = "values" if event["event"] == "value_changed" else "events"
-    if not isinstance(data, list) and describe.kind(event) == "alarm":
+    if describe.kind(event) == "alarm":
         route = "alarms"
     options = endpoint.get("options") or {}
     url = endpoint["url"].rstrip("/") + "/" + (options.get(route) or route).lstrip("/")
-    return url, {"Content-Type": "application/json"}, encode(body)
+    return url, {"Content-Type": "application/json"}, form % b",".join(parts)
 
 
-def entry(event, node):
+def part(event, _endpoint, node):
     """The body of one value, event or alarm."""
     data, point = event["data"], event.get("point") or {}
     body = dict.fromkeys(NULLABLE)
@@ -42,4 +42,4 @@ def entry(event, node):
     body["equipmentId"] = data.get("equipment")
     tags = point.get("tags") or {}
     body["tags"] = {key: str(tags[key]) for key in tags}
-    return body
+    return encode(body)

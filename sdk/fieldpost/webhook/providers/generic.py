@@ -28,3 +28,13 @@ def render(event, endpoint, node):
         body["data"] = data
         body["node"] = event["point"]
     return endpoint["url"], {"Content-Type": "application/json"}, encode(body)
+
+
+def part(event, endpoint, node):
+    """One value of several: the body that it would have alone."""
+    return render(event, endpoint, node)[2]
+
+
+def batch(parts, _event, endpoint, _node):
+    """Several values: a list of bodies."""
+    return endpoint["url"], {"Content-Type": "application/json"}, b"[%s]" % b",".join(parts)

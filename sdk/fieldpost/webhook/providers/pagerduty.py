@@ -1,7 +1,7 @@
 """PagerDuty Events API v2: alarms, faults and devices open incidents, and end them again.
 
 Options: ``routing_key`` (the secret where it is missing), ``project`` (first part of the
-``dedup_key``; ``fieldpost``). Without a URL it is PagerDuty's own.
+``dedup_key``; ``fieldpost``). The URL is PagerDuty's own, unless the endpoint has one.
 """
 
 from ...compat import const, crc32
@@ -9,7 +9,7 @@ from .. import describe
 from ..text import cut, encode
 from ..when import iso
 
-_URL = "https://events.pagerduty.com/v2/enqueue"
+URL = "https://events.pagerduty.com/v2/enqueue"
 _SUMMARY_CHARS = const(1024)
 _KEY_CHARS = const(255)
 _ACTIONS = {
@@ -36,7 +36,7 @@ def render(event, endpoint, node):
     }
     if action == "trigger":
         body["payload"] = _payload(event, node)
-    return endpoint.get("url") or _URL, {"Content-Type": "application/json"}, encode(body)
+    return endpoint["url"] or URL, {"Content-Type": "application/json"}, encode(body)
 
 
 def dedup_key(event, project, node):

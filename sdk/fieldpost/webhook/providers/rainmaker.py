@@ -8,10 +8,12 @@ from ..filters_rainmaker import event_type
 from ..text import encode
 from ..when import split
 
+_HEADERS = {"Content-Type": "application/json"}
+
 
 def render(event, endpoint, node):
     """See the package. None for events that RainMaker has no name for."""
-    type = event_type(event["event"], isinstance(event["data"], list))
+    type = event_type(event["event"])
     if type is None:
         return None
     data = {"NodeId": node.name}
@@ -20,15 +22,30 @@ def render(event, endpoint, node):
         data["Connected"] = type.endswith("node_connected")
     else:
         data["Payload"] = event["data"]
-    body = {
+    body = dict(_envelope(event, type), EventData=data)
+    return endpoint["url"], _HEADERS, encode(body)
+
+
+def part(event, _endpoint, _node):
+    """One of several values: its data, and ``timestamp_ms``."""
+    return encode(dict(event["data"], timestamp_ms=event["ts_ms"]))
+
+
+def batch(parts, event, endpoint, node):
+    """Several values: one ``node_ts_data`` whose ``Payload`` is the list of them."""
+    envelope = encode(_envelope(event, event_type(event["event"], True)))
+    data = b'{"NodeId":"%s","Payload":[%s]}' % (node.name.encode(), b",".join(parts))
+    return endpoint["url"], _HEADERS, b'%s,"EventData":%s}' % (envelope[:-1], data)
+
+
+def _envelope(event, name):
+    return {
         "EventVersion": "v1",
         "Id": event["id"],
-        "EventType": type,
+        "EventType": name,
         "Timestamp": _time(event["ts_ms"]),
         "Description": event["event"].replace("_", " "),
-        "EventData": data,
     }
-    return endpoint["url"], {"Content-Type": "application/json"}, encode(body)
 
 
 def _time(ms):
