@@ -1,0 +1,276 @@
+"""``fieldpost config``: the configurations of nodes, one or many."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from fieldpost_tools.cli import config_view as view
+from fieldpost_tools.cli.connection import nodes_options
+from fieldpost_tools.errors import InputError
+
+#: Environment variable of the key that signs configurations and updates.
+FLEET_KEY = "FIELDPOST_FLEET_KEY"
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="JSON instead.")
+_CONFIRM = click.option(
+    "--confirm-s",
+    default=60,
+    show_default=True,
+    type=click.IntRange(5, 3600),
+    help="Seconds in which changed links must connect, or the node returns.",
+)
+_KEY = click.option(
+    "--fleet-key-env",
+    default=FLEET_KEY,
+    show_default=True,
+    metavar="NAME",
+    help="Environment variable with the nodes' fleet_key, if they have one.",
+)
+
+
+@click.group()
+def command():
+    """Show, check, change and roll back the configurations of nodes.
+
+    Over a serial line (--serial) or over MQTT (--mqtt, --node), for one node or, by names,
+    patterns and inventories, for many. Secrets of files are references, "env:NAME" or "file:PATH";
+    no secret is ever shown. docs/configuration.md tells more.
+
+    Exit codes: 1 a node refuses, returns from it or, of many, is not reached; 2 wrong usage or a
+    configuration that is not allowed; 3 the node is not reached or does not answer in time.
+    """
+
+
+@command.command(short_help="Show revision, trial, links and devices.")
+@nodes_options
+@_JSON
+def show(nodes, as_json):
+    """Show revision, trial, links and devices of nodes as they are now."""
+    from fieldpost_tools.config import summary
+
+    def work(name):
+        with nodes.connect(name) as client:
+            return summary.read(client)
+
+    if nodes.single:
+        found = work(nodes.names[0])
+        view.echo_json(found) if as_json else view.show_one(found)
+    else:
+        view.many(nodes, lambda name: view.show_row(work(name)), as_json)
+
+
+@command.command(short_help="Get a configuration, or a value of it.")
+@nodes_options
+@click.argument("path", required=False)
+@click.option("--toml", is_flag=True, help="TOML instead of JSON.")
+@click.option("--out", metavar="FILE", help="Into this file; for many nodes, into this folder.")
+@click.option("--revision", type=int, metavar="N", help="A former configuration of the node.")
+def get(nodes, path, toml, out, revision):
+    """Get the configuration of nodes, or what is at PATH of it, as devices.ahu-1.interval.
+
+    Secrets are shown as has_…; pushed again, they stay what they are.
+    """
+    from fieldpost_tools.config import files, paths
+
+    if not (nodes.single or out or path):
+        raise click.UsageError("the configurations of many nodes need --out FOLDER")
+    suffix = ".toml" if toml else ".json"
+
+    def work(name):
+        with nodes.connect(name) as client:
+            config = view.read(client, revision)
+        value = paths.get(config, path) if path else config
+        if out is None:
+            return "ok", view.text(value), {"value": value}
+        target = Path(out) if nodes.single else Path(out) / f"{name}{suffix}"
+        files.save(target, value, toml or None)
+        return "ok", str(target)
+
+    if not nodes.single:
+        if out:
+            Path(out).mkdir(parents=True, exist_ok=True)
+        view.many(nodes, work, False)
+        return
+    _, words, *values = work(nodes.names[0])
+    if not values:
+        click.echo(words)
+    elif isinstance(values[0]["value"], dict):
+        click.echo(files.dumps(values[0]["value"], toml).rstrip("\n"))
+    else:
+        view.echo_json(values[0]["value"])
+
+
+@command.command("set", short_help="Change values.")
+@nodes_options
+@click.argument("assignments", nargs=-1, required=True, metavar="PATH=VALUE...")
+@_CONFIRM
+@_KEY
+@click.option("--dry-run", is_flag=True, help="Show what would change, send nothing.")
+@_JSON
+def set_(nodes, assignments, confirm_s, fleet_key_env, dry_run, as_json):
+    """Change values of nodes: all of them at once, as one revision.
+
+    mqtt.main.host=10.0.0.9, devices.ahu-1.points.dat.log="on_cov 0.5": list items go by id or
+    name. A VALUE that is JSON counts as such, anything else as text; null sets a key to its
+    default and removes an item; an object adds one.
+    """
+    from fieldpost_tools.config import paths
+
+    changes = [paths.assignment(text) for text in assignments]
+
+    def make(_name, now):
+        config = json.loads(json.dumps(now.config))
+        for path, value in changes:
+            paths.put(config, path, value)
+        return config, "."
+
+    _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json)
+
+
+@command.command(short_help="Show what a push would change.")
+@nodes_options
+@click.argument("file", required=False, metavar="[FILE]")
+@_JSON
+def diff(nodes, file, as_json):
+    """Show what pushing FILE would change; without FILE, what the inventory says for each node."""
+    source = _Source(nodes, file)
+
+    def make(name, now):
+        return source.wanted(name, now)
+
+    _change(nodes, make, 60, FLEET_KEY, True, as_json, "differs")
+
+
+@command.command(short_help="Check files as a node does.")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE...")
+@click.option("--board", metavar="ID", help="Also whether it fits this board, as fieldpost plan.")
+def validate(paths, board):
+    """Check configuration files as a node does. Secrets need not be there."""
+    from fieldpost_tools.config import check, files, template
+    from fieldpost_tools.errors import ToolError
+
+    bad = 0
+    for path in paths:
+        try:
+            config = template.stand_in(files.load(path))
+            made = check.check(config, path)
+            advice = check.advice(config, board) if board else ()
+        except ToolError as error:
+            click.echo(f"Error: {error}", err=True)
+            bad += 1
+            continue
+        click.echo(f"{path}: valid, {view.contents(made)}")
+        for sentence in advice:
+            click.echo(f"{path}: warning: {sentence}")
+    sys.exit(2 if bad else 0)
+
+
+@command.command(short_help="Give nodes a configuration.")
+@nodes_options
+@click.argument("file", required=False, metavar="[FILE]")
+@_CONFIRM
+@_KEY
+@click.option("--dry-run", is_flag=True, help="Show what would change, send nothing.")
+@_JSON
+def push(nodes, file, confirm_s, fleet_key_env, dry_run, as_json):
+    """Give nodes the configuration in FILE; without FILE, what the inventory says for each.
+
+    A node that has it already is sent nothing. One whose links change has to reach its brokers
+    within --confirm-s, also over a restart; otherwise it returns to the configuration before, and
+    says why. What was interrupted goes on where it ended.
+    """
+    source = _Source(nodes, file)
+    _change(nodes, source.wanted, confirm_s, fleet_key_env, dry_run, as_json)
+
+
+@command.command(short_help="Give nodes their former configuration.")
+@nodes_options
+@click.argument("revision", required=False, type=int)
+@_CONFIRM
+@_JSON
+def rollback(nodes, revision, confirm_s, as_json):
+    """Give nodes their former configuration again, or that of REVISION, as a new revision."""
+    from fieldpost_tools.config import push as pushing
+
+    def work(name, report):
+        with nodes.connect(name) as client:
+            now = pushing.current(client)
+            node = _node(nodes, client, None, report)
+            return name, pushing.rollback(node, now, revision, confirm_s)
+
+    view.results(nodes, work, as_json)
+
+
+@command.command(short_help="List the configurations that nodes keep.")
+@nodes_options
+@_JSON
+def history(nodes, as_json):
+    """List the configurations that nodes keep, the newest first."""
+
+    def work(name):
+        with nodes.connect(name) as client:
+            return client.call("config.history")
+
+    if nodes.single:
+        rows = work(nodes.names[0])
+        view.echo_json(rows) if as_json else view.show_history(rows)
+    else:
+        view.many(nodes, lambda name: view.history_row(work(name)), as_json)
+
+
+class _Source:
+    """What each node is to have: one file for all, or the inventory's for each."""
+
+    def __init__(self, nodes, file):
+        from fieldpost_tools.config import files
+
+        self._nodes = nodes
+        self._file = file
+        missing = [name for name in nodes.names if not (file or self._path(name))]
+        if missing:
+            raise click.UsageError(f"which configuration for {missing[0]}? FILE, or an inventory")
+        found = {file or str(self._path(name)) for name in nodes.names}
+        self._loaded = {path: files.load(path) for path in found}
+
+    def wanted(self, name, now):
+        """``(configuration, folder of its file)`` for a node."""
+        from fieldpost_tools.config import template
+
+        path = self._file or str(self._path(name))
+        own = now.config["node"]
+        config = template.fill(self._loaded[path], own, self._nodes.entries.get(name))
+        if not self._nodes.single and config["node"] != own:
+            raise InputError(f"{path}: node", config["node"], '"{node}" in a file for many nodes')
+        return config, Path(path).parent
+
+    def _path(self, name):
+        entry = self._nodes.entries.get(name)
+        return entry.config if entry else None
+
+
+def _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json, planned="planned"):
+    """Push to every node what ``make(name, current)`` returns, with the folder of its file."""
+    from fieldpost_tools.config import push as pushing
+
+    key = os.environ.get(fleet_key_env)
+
+    def work(name, report):
+        with nodes.connect(name) as client:
+            now = pushing.current(client)
+            wanted, folder = make(name, now)
+            node = _node(nodes, client, key, report)
+            own = now.config["node"]
+            result = pushing.push(node, now, wanted, own, folder, confirm_s, dry_run)
+            return own, result
+
+    view.results(nodes, work, as_json, planned)
+
+
+def _node(nodes, client, key, report):
+    from fieldpost_tools.config import push as pushing
+
+    reach = nodes.connect if nodes.renamed_reachable else None
+    return pushing.Node(client, key, report, reach)
