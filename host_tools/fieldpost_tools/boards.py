@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Annotated, get_type_hints
 
 from fieldpost.errors import ConfigError
-from fieldpost.rows import Checker, refusal
+from fieldpost.rows import Checker, one_of, refusal
 from fieldpost_tools import data
 from fieldpost_tools.errors import InputError
 
-#: Parts of the SDK in ``fits.features``; ``log`` keeps records in RAM, ``durable_log`` on flash.
+#: Where a figure may come from, the first word of its entry in ``sources``.
+ORIGINS = ("chosen", "documented", "estimated", "measured")
+#: Parts of the SDK in ``Fits``; ``log`` keeps records in RAM, ``durable_log`` on flash.
 FEATURES = ("alarms", "api", "durable_log", "log", "tls", "updates", "webhooks")
 
 
@@ -62,12 +64,18 @@ class Pins:
 
 @dataclass(frozen=True)
 class Fits:
-    """What the memory is enough for: TLS connections at a time (None: no limit of the board),
-    releases side by side on the flash (an update needs two), parts of the SDK."""
+    """What the memory is enough for.
+
+    ``tls_sessions``: TLS connections at a time (None: no limit of the board); ``slots``: releases
+    side by side in the file system, of which an update needs two. ``features`` are the parts of
+    the SDK that fit together where the code is loaded from files, ``features_in_flash`` where it
+    runs from flash, frozen or in ROMFS, which an update does not reach.
+    """
 
     tls_sessions: Annotated[int | None, "int 0..64 = ?"]
     slots: Annotated[int, "int 0..2"]
     features: Annotated[tuple, "list feature 0..16"]
+    features_in_flash: Annotated[tuple, "list feature 0..16"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +154,7 @@ class Board:
     romfs: Annotated[Area | None, "obj Area = ?"]
     flashing: Annotated[Flashing | None, "obj Flashing = ?"]
     defaults: Annotated[dict, "map any"]
-    sources: Annotated[dict, "map str"]
+    sources: Annotated[dict, "map source"]
 
 
 _CLASSES = {
@@ -187,7 +195,12 @@ class _Checker(Checker):
 
     def _feature(self, _row, value, path):
         if value not in FEATURES:
-            raise refusal(path, value, "one of " + ", ".join(FEATURES))
+            raise refusal(path, value, one_of(FEATURES))
+        return value
+
+    def _source(self, _row, value, path):
+        if not isinstance(value, str) or value.partition(": ")[0] not in ORIGINS:
+            raise refusal(path, value, "text that begins with " + " or ".join(ORIGINS) + ":")
         return value
 
 

@@ -21,12 +21,13 @@ def command():
 def list_boards():
     """Every board and variant in one table.
 
-    The file system's size is that of the official firmware; heap is what is free with Wi-Fi up.
+    "files" is the file system of the official firmware, "heap" what is free with Wi-Fi up.
     """
     from fieldpost_tools import boards
     from fieldpost_tools.cli import values
 
-    columns = ("board", "chip", "flash", "files", "heap", "profile", "TLS", "fits")
+    columns = ("board", "chip", "flash", "files", "heap", "profile", "TLS")
+    columns += ("fits, run from files", "fits, frozen or in ROMFS")
     rows = [_summary(boards.load(name)) for name in boards.names()]
     values.console().print(values.table(columns, rows))
 
@@ -56,8 +57,9 @@ def _summary(board):
     sizes = (board.chip_flash_bytes, board.flash_bytes, board.heap_bytes)
     flash, files, heap = ("no limit" if size is None else bytes_text(size) for size in sizes)
     tls = "no limit" if board.fits.tls_sessions is None else str(board.fits.tls_sessions)
-    fits = ", ".join(board.fits.features) or "nothing yet, see its README"
-    return (board.id, board.chip, flash, files, heap, board.profile, tls, fits)
+    fits = (board.fits.features, board.fits.features_in_flash)
+    parts = (", ".join(features) or "nothing, see its README" for features in fits)
+    return (board.id, board.chip, flash, files, heap, board.profile, tls, *parts)
 
 
 def _flat(path, value):
