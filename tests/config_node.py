@@ -110,7 +110,8 @@ class ConfigNode:
     def do_begin(self, size, sha256, base, signature=None):
         if base != self.revision:
             raise RefusedError(f"stale revision: {base}, the node has {self.revision}")
-        if self.fleet_key and signature != push.signature(self.fleet_key, "gw-1", base, sha256):
+        name = self.config["node"]
+        if self.fleet_key and signature != push.signature(self.fleet_key, name, base, sha256):
             raise RefusedError("signature invalid" if signature else "signature missing")
         staged = {"size": size, "sha256": sha256}
         if self.staged != staged:
@@ -152,7 +153,9 @@ class ConfigNode:
             node_config.validate(wanted)
         except ConfigError as error:
             raise RefusedError(str(error)) from None
-        changed = [key for key in wanted if wanted[key] != self.config.get(key)]
+        changed = [
+            key for key in {**wanted, **self.config} if wanted.get(key) != self.config.get(key)
+        ]
         if changed:
             self.kept.append((self.revision, self.config))
             self._become(wanted)

@@ -199,7 +199,7 @@ def rollback(nodes, revision, confirm_s, as_json):
         with nodes.connect(name) as client:
             now = pushing.current(client)
             node = _node(nodes, client, None, report)
-            return name, pushing.rollback(node, now, revision, confirm_s)
+            return now.config["node"], pushing.rollback(node, now, revision, confirm_s)
 
     view.results(nodes, work, as_json)
 
