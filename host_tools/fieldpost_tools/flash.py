@@ -40,6 +40,8 @@ ROMFS_MAGIC = b"\xd2\xcd\x31"
 CONNECT_ATTEMPTS = 7
 TIMEOUT_S = 900
 _FATAL = "A fatal error occurred: "
+#: What esptool draws around its words.
+_FRAME = " ╭─╮│╰╯"
 
 
 class FlashError(ToolError):
@@ -207,9 +209,9 @@ def _read(option, path):
 
 def _problem(board, words):
     """esptool's last words as one line for a person."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [line.strip(_FRAME) for line in words.splitlines() if line.strip(_FRAME)]
     fatal = [line.partition(_FATAL)[2] for line in lines if _FATAL in line]
-    problem = (fatal or lines[-1:] or ["esptool failed"])[0]
+    problem = (fatal or [" ".join(lines[-3:]) or "esptool failed"])[0]
     if problem.startswith("Failed to connect"):
         return (
             f"{problem.rstrip('.')}: hold BOOT while you press RESET, then try again; "

@@ -33,6 +33,8 @@ def command(port, name, firmware, image, romfs, erase, drive, dry_run):
         return
     if not port:
         raise click.UsageError("which PORT is the board at?")
+    if drive:
+        raise click.UsageError("--drive is for boards with a UF2 bootloader")
     line = flash.command(board, port, flash.plan(board, firmware, image, romfs), erase)
     if dry_run:
         click.echo(shlex.join(line))
