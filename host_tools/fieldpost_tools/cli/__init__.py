@@ -21,6 +21,7 @@ COMMANDS = {
     "flash": "Put MicroPython on a board.",
     "provision": "Install firmware and configuration on a board.",
     "config": "Check, push and roll back a node's configuration.",
+    "update": "Bring nodes another release of their code.",
     "api": "Call a node's API.",
     "monitor": "Show a node's live values and counters.",
     "collect": "Store what nodes send, then acknowledge it.",
