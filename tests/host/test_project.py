@@ -53,9 +53,10 @@ def test_versions_agree():
     assert run(sys.executable, "setup.py", "--version", cwd=ROOT).splitlines()[-1] == version
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.findall(r"^## \[(\d\S*)\]", changelog, re.MULTILINE)[0] == version
-    package = ROOT / "firmware" / "package.json"
-    if package.is_file():
-        assert json.loads(package.read_text(encoding="utf-8"))["version"] == version
+    package = (ROOT / "firmware" / "package.json").read_text(encoding="utf-8")
+    assert json.loads(package)["version"] == version
+    manifest = (ROOT / "firmware" / "manifest.py").read_text(encoding="utf-8")
+    assert re.findall(r'^metadata\(version="(.+?)"', manifest, re.MULTILINE) == [version]
 
 
 @pytest.mark.parametrize("path", DEVICE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
