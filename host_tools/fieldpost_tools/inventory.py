@@ -19,7 +19,8 @@ fills what a node does not say::
     tags = {floor = 1}
 
 Only ``name`` and ``board`` are required. No secret stands in an inventory, only where it is:
-``env:NAME`` or ``file:PATH``. Paths are relative to the inventory.
+``env:NAME`` or ``file:PATH``. Paths are relative to the inventory. Those of ``credentials`` are
+secrets of every node.
 """
 
 import csv
@@ -32,10 +33,11 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from fieldpost_tools import credentials
 from fieldpost_tools.errors import InputError
 
 KEYS = ("name", "board", "site", "tags", "port", "config", "secrets")
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 _REFERENCE = re.compile(r"(env|file):(.+)")
 
 
@@ -168,6 +170,7 @@ def _entry(row, where, folder):
         if not isinstance(row.get(key, ""), str) or (key == "board" and not row.get(key)):
             raise InputError(f"{name}: {key}", row.get(key), "text")
     config = row.get("config")
+    own = _secrets(_strings(row.get("secrets", {}), f"{name}: secrets"), name, folder)
     return Entry(
         name,
         row["board"],
@@ -175,7 +178,7 @@ def _entry(row, where, folder):
         _strings(row.get("tags", {}), f"{name}: tags"),
         row.get("port") or None,
         folder / config if config else None,
-        _secrets(_strings(row.get("secrets", {}), f"{name}: secrets"), name, folder),
+        {**credentials.references(name), **own},
     )
 
 

@@ -44,7 +44,7 @@ def test_csv(load, tmp_path, monkeypatch):
     assert (first.name, first.board, first.site) == ("gw-1", "ESP32_GENERIC", "north")
     assert first.tags == {"floor": "1", "unit": "ahu"}
     assert (first.port, first.config) == ("/dev/ttyUSB0", tmp_path / "ahu.json")
-    assert (second.port, third.config, third.tags, third.secrets) == (None, None, {}, {})
+    assert (second.port, third.config, third.tags) == (None, None, {})
     monkeypatch.setenv("FP_WIFI", "from the environment")
     (tmp_path / "wifi.txt").write_text("from a file\n")
     assert first.secret("wifi") == "from the environment"
@@ -56,7 +56,16 @@ def test_toml_has_defaults(load, tmp_path):
     assert first.tags == {"unit": "ahu", "floor": "1"}
     assert (first.board, first.port) == ("ESP32_GENERIC", "/dev/ttyUSB0")
     assert (second.board, second.config) == ("RPI_PICO_W", tmp_path / "ahu.json")
-    assert second.secrets == {"wifi": "env:FP_WIFI"}
+    assert second.secrets["wifi"] == "env:FP_WIFI"
+
+
+def test_credentials_are_secrets_of_every_node(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(tmp_path / "keys"))
+    text = CSV + "own,RPI_PICO_W,,,,,mqtt_password=env:FP_WIFI\n"
+    *_, third, own = load(text).entries
+    assert third.secrets["mqtt_password"] == f"file:{tmp_path}/keys/nodes/pico/mqtt_password"
+    assert own.secrets["mqtt_password"] == "env:FP_WIFI"
+    assert set(third.secrets) == {"mqtt_password", "api_secret", "fleet_key"}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +95,7 @@ def test_what_selects_nothing_is_told(load, patterns, tags):
         ("name,board\na,B\na,B\n", "'a' is not allowed, expected a name used only once"),
         ("name,board\na b,B\n", "line 2: name: 'a b'"),
         ("name,board\nnodes,B\n", "'nodes'"),
+        ("name,board\n..,B\n", "line 2: name: '..'"),
         ("name,board\na,\n", "a: board"),
         ("name,board\na,B,c\n", "line 2.*one cell a column"),
         ("name,board,colour\na,B,red\n", "'colour' is not allowed, expected one of name, board"),
