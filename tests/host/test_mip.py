@@ -1,4 +1,4 @@
-"""``firmware/package.json`` by the real ``mip``; ``firmware/manifest.py`` freezes the same files."""
+"""``firmware/package.json`` by the real ``mip``; ``firmware/manifest.py`` freezes the same."""
 
 import hashlib
 import http.server
