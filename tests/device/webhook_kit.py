@@ -57,6 +57,16 @@ class Node:
         return self._streams
 
 
+class Value:
+    """As much of a point as an event of its value needs."""
+
+    unit, text = "K", None
+
+    def __init__(self, key, value):
+        self.key = key
+        self.value = value
+
+
 class Task:
     """What the supervisor would hand to the task."""
 

@@ -22,8 +22,8 @@ from .endpoint import Delivery, LostError
 class Batch(Delivery):
     """Values that go together: ``indexes`` of their records, the first of which is ``record``."""
 
-    def __init__(self, endpoint, record, route, now):
-        Delivery.__init__(self, endpoint, record, route, now + endpoint.row["batch_ms"])
+    def __init__(self, endpoint, record, route, due):
+        Delivery.__init__(self, endpoint, record, route, due)
         # In order among themselves; nothing else waits for them.
         self.key = ""
         self.indexes = [record.index]
@@ -98,9 +98,9 @@ class Batch(Delivery):
             hooks.note(rest)
 
 
-def add(endpoint, record, route, now):
+def add(clock, endpoint, record, route):
     """Put a value into the batch of its route; returns the ``Batch`` if it is a new one."""
-    row = endpoint.row
+    row, now = endpoint.row, clock.mono_ms()
     for one in endpoint.pending:
         if one.open and (one.action, one.url) == route:
             fits = one.takes(record, row)
@@ -108,6 +108,12 @@ def add(endpoint, record, route, now):
                 one.close(now)
             if fits:
                 return None
-    batch = Batch(endpoint, record, route, now)
+    batch = Batch(endpoint, record, route, now + row["batch_ms"] - _age(clock, record))
     endpoint.pending.append(batch)
     return batch
+
+
+def _age(clock, record):
+    """For how many ms it has been in the queue; 0 where that is not known."""
+    now = clock.unix_ms() if record.run[1] else clock.mono_ms()
+    return 0 if now is None else max(now - record.ms, 0)

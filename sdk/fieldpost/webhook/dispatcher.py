@@ -211,6 +211,8 @@ class Webhooks:
                 one.cancel()
             self.client.close()
             self._keep(True)
+            if self.disk:
+                self.queue.flush()
             self.queue.log.tend()
 
     def step(self):
@@ -222,11 +224,12 @@ class Webhooks:
         self._turn += 1
         for at in range(len(attached)):
             endpoint = attached[(at + self._turn) % len(attached)]
-            if self._fill(endpoint, now):
+            more = self._fill(endpoint, now)
+            if more:
                 wait = 0
             if endpoint.current or endpoint.held(self.clock):
                 continue
-            delivery, due = endpoint.next(now)
+            delivery, due = endpoint.next(now, more)
             if delivery and self._may_begin(endpoint):
                 endpoint.begin(delivery, now)
                 self._tasks.append(asyncio.create_task(self._attempt(endpoint, delivery)))
@@ -295,7 +298,7 @@ class Webhooks:
             if together:
                 from .batch import add
 
-                delivery = add(endpoint, record, route, now)
+                delivery = add(self.clock, endpoint, record, route)
             else:
                 delivery = Delivery(endpoint, record, route, now)
                 endpoint.pending.append(delivery)

@@ -131,14 +131,17 @@ class Endpoint:
         """Whether its signature has to wait until the time is known."""
         return self.row["signature"] == "standard" and not clock.trusted
 
-    def next(self, now):
-        """``(delivery that is due or None, ms until one is)``; None for the ms: only an event."""
+    def next(self, now, more=False):
+        """``(delivery that is due or None, ms until one is)``; None for the ms: only an event.
+
+        While there is ``more`` to read, what others may join is not due.
+        """
         wait = None
         keys = []
         for delivery in self.pending:
             if delivery.key not in keys:
                 ms = max(delivery.due, self.ready_at) - now
-                if ms <= 0:
+                if ms <= 0 and not (more and delivery.open):
                     return delivery, 0
                 wait = ms if wait is None else min(wait, ms)
             keys.append(delivery.key)

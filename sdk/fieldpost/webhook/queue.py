@@ -10,8 +10,8 @@ _NO_POINT = const(0)
 class Record:
     """An event of the queue: ``index``, ``id`` (the webhook id), ``event``, ``key``, ``data``,
     ``ts_ms`` (None where the time is not known), ``to`` (an endpoint's name, or None: all).
-    ``given``: its id, where it was given one; ``run`` and ``ms``: when it was queued, in ms that
-    count from the same moment in the same run."""
+    ``given``: its id, where it was given one; ``ms``: when it was queued, in ms that count from
+    the same moment in the same ``run``: ``(stream, whether that is 1970)``."""
 
     run = None
 
