@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldpost import plan, revisions, secrets
+from fieldpost.smallfile import unseal
 from fieldpost_tools import data
 from fieldpost_tools.build import FIRMWARE_FILES
 from fieldpost_tools.config import check
@@ -64,6 +65,12 @@ def configuration(wanted, current=b"", current_secrets=None):
         after = files(folder)
         kept = {name: after[name] for name in after if name not in before and name != CONFIG}
         return Configured(head["revision"], kept, {CONFIG: after[CONFIG], **_plan(folder)})
+
+
+def modules(configured):
+    """Paths, without their ending, of the modules that a configuration needs."""
+    line = configured.switched[PLAN].split(b"\n")[0].decode()
+    return ["fieldpost/" + name.replace(".", "/") for name in unseal(line)["modules"]]
 
 
 def secrets_file(current):

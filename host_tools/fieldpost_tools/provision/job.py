@@ -120,11 +120,7 @@ class Job:
     # What it has
 
     def _made(self):
-        minimal = self.board.profile == "minimal"
-        if self._form == "py":
-            release = Release.sources(minimal)
-        else:
-            release = Release.build(MINIMAL_OPTIMIZE if minimal else 0, minimal)
+        release = release_for(self.board, self._form)
         if not self.facts.brings_umqtt:
             return release
         self.report.notes.append(f"umqtt.simple {self.facts.umqtt} is that of the firmware")
@@ -198,9 +194,22 @@ class Job:
         if config is None:
             return None
         try:
-            return content.configuration(config, self._contents[content.CONFIG], self._secrets())
+            made = content.configuration(config, self._contents[content.CONFIG], self._secrets())
         except ConfigError as error:
             raise InputError(error.path, error.value, error.allowed) from None
+        if made:
+            self._check_parts(made)
+        return made
+
+    def _check_parts(self, configured):
+        """A minimal release has not all that a configuration may ask for."""
+        files = {file.path.rpartition(".")[0] for file in self._release.files}
+        missing = [name for name in content.modules(configured) if name not in files]
+        if missing:
+            raise probe.UnfitError(
+                f"{self.board.id} gets the {self.board.profile} profile, which has no "
+                + ", ".join(name.removeprefix("fieldpost/") for name in missing)
+            )
 
     def _slot_file(self, code, state, changes):
         """The file that makes another slot active, or gives what changed its starts again."""
@@ -296,6 +305,14 @@ class Job:
         self.agent.put(path, text, aside)
         self._done += len(text)
         self._show(self._done, self._total, path)
+
+
+def release_for(board, form):
+    """The release of this installation that suits a board."""
+    minimal = board.profile == "minimal"
+    if form == "py":
+        return Release.sources(minimal)
+    return Release.build(MINIMAL_OPTIMIZE if minimal else 0, minimal)
 
 
 def commit_order(paths, running):
