@@ -19,8 +19,9 @@ _CONFIRM = click.option(
     "--confirm-s",
     default=60,
     show_default=True,
-    type=click.IntRange(5, 3600),
-    help="Seconds in which changed links must connect, or the node returns.",
+    type=click.IntRange(0, 3600),
+    metavar="SECONDS",
+    help="In which changed links must connect, or the node returns; 0: it never does.",
 )
 _KEY = click.option(
     "--fleet-key-env",

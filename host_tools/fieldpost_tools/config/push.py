@@ -55,7 +55,8 @@ class Node:
     PATIENCE_S = 60.0
     #: Without a reply to ``apply``, the node may be about to do it for so long.
     LOST_S = 15.0
-    #: What a restart takes, beside ``confirm_s``.
+    #: What coming back takes, beside ``confirm_s``: to a broker, after a restart.
+    RECONNECT_S = 20.0
     RESTART_S = 60.0
 
 
@@ -219,7 +220,8 @@ def _apply(node, method, arguments, now, name):
     if reply and not reply["changed"] and not reply["restart"]:
         return Result("unchanged", now.revision, after)
     confirm_s = reply.get("confirm_s", arguments["confirm_s"])
-    deadline = time.monotonic() + confirm_s + node.RESTART_S
+    spare_s = node.RECONNECT_S if reply and not reply["restart"] else node.RESTART_S
+    deadline = time.monotonic() + confirm_s + spare_s
     with contextlib.ExitStack() as stack:
         if name != now.config["node"] and node.reach:
             node.client = stack.enter_context(node.reach(name))
@@ -284,8 +286,10 @@ def _status(node, deadline):
             return node.client.call("config.status")
         except _UNREACHED as error:
             if time.monotonic() > deadline:
-                words = f"applied, but the node has not come back: {error}"
-                raise ApiTimeout(words) from None
+                raise ApiTimeout(
+                    "applied, but the node has not come back: it is off,"
+                    f" or at another broker for good ({error})"
+                ) from None
             node.report("waiting for the node")
             time.sleep(node.STATUS_PAUSE_S)
         finally:

@@ -1,0 +1,311 @@
+"""Configurations brought to real nodes: virtual boards, CPython nodes, mosquitto."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+
+import pytest
+from click.testing import CliRunner
+
+import servers
+from api_lines import NODE, board
+from fieldpost.node import Node
+from fieldpost_tools import api, cli
+from fieldpost_tools.config import files, push
+
+SECRET = "a p4ssword that nobody sees"
+FLEET_KEY = "the key of all these nodes"
+WAIT_S = 30
+
+
+def configuration(port, name=NODE, **keys):
+    base = {
+        "node": name,
+        "api": {"mqtt": ["read", "config.*"]},
+        "mqtt": [{"host": "127.0.0.1", "port": port, "backoff_min_ms": 50, "password": SECRET}],
+        "devices": [
+            {
+                "id": "ahu-1",
+                "driver": "virtual",
+                "points": [{"id": 7, "name": "n", "kind": "counter"}],
+            }
+        ],
+        "last_id": 7,
+    }
+    return base | keys
+
+
+def url(broker):
+    return f"mqtt://{broker.host}:{broker.port}"
+
+
+def over_mqtt(broker, *names):
+    return ("--mqtt", url(broker), *(word for name in names for word in ("--node", name)))
+
+
+def wait_online(broker, *names):
+    deadline = time.monotonic() + WAIT_S
+    with api.MqttHub(url(broker)) as hub:
+        while not dict.fromkeys(names, "online").items() <= hub.states().items():
+            assert time.monotonic() < deadline, hub.states()
+
+
+def current(broker, name=NODE):
+    with api.Client(api.MqttTransport(url(broker), name)) as client:
+        return push.current(client)
+
+
+def run(command, options, *arguments, code=0, env=None):
+    """The command's result, with ``seconds``; no secret is in what it says."""
+    begin = time.monotonic()
+    words = ["config", command, *options, *map(str, arguments)]
+    result = CliRunner().invoke(cli.main, words, env=env)
+    assert result.exit_code == code, result.output
+    assert SECRET not in result.output
+    assert FLEET_KEY not in result.output
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+@pytest.fixture
+def tell(capsys):
+    """Prints a figure where it is seen."""
+
+    def tell(words):
+        with capsys.disabled():
+            print(f"\n    {words} ", end="")  # noqa: T201
+
+    return tell
+
+
+# One board
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, micropython, umqtt_path):
+    """``(mosquitto, board)`` of one node."""
+    broker = servers.Mosquitto(tmp_path_factory.mktemp("mosquitto"))
+    with broker, board(configuration(broker.port)) as made:
+        wait_online(broker, NODE)
+        yield broker, made
+
+
+@pytest.fixture(params=["mqtt", "serial"])
+def options(request, running):
+    broker, made = running
+    return over_mqtt(broker, NODE) if request.param == "mqtt" else ("--serial", made.path)
+
+
+def test_a_push_changes_what_differs(options, tmp_path, tell):
+    way = options[0][2:]
+    run("get", options, "--out", tmp_path / "node.toml")
+    config = files.load(tmp_path / "node.toml")
+    config["devices"][0]["points"] = [{"name": "n", "kind": "counter"}, {"name": way}]
+    files.save(tmp_path / "node.toml", config)
+    done = run("push", options, tmp_path / "node.toml", "--json")
+    found = json.loads(done.stdout)
+    assert (found["status"], found["applied"]) == ("ok", ["device:ahu-1"])
+    assert found["after"] == found["before"] + 1
+    again = run("push", options, tmp_path / "node.toml", "--json")
+    assert json.loads(again.stdout)["status"] == "unchanged"
+    tell(f"push over {way}: {done.seconds:.2f} s; again, unchanged: {again.seconds:.2f} s")
+    points = json.loads(run("get", options, "devices.ahu-1.points").stdout)
+    assert [point["name"] for point in points] == ["n", way]
+    assert points[0]["id"] == 7 < points[1]["id"]
+    assert f"│ {found['after']} " in run("show", options).stdout
+
+
+def test_a_stale_revision_is_refused(running, tmp_path):
+    options = over_mqtt(running[0], NODE)
+    run("set", options, "description=one")
+    now = current(running[0])
+    files.save(tmp_path / "old.json", now.config | {"revision": now.revision - 1, "tags": {}})
+    assert "unchanged" in run("push", options, tmp_path / "old.json").stdout
+    files.save(tmp_path / "old.json", now.config | {"revision": now.revision - 1, "node": "x"})
+    refused = run("push", options, tmp_path / "old.json", code=1)
+    assert f"stale revision: {now.revision - 1}, the node has {now.revision}" in refused.stderr
+
+
+def test_a_link_is_on_trial_until_it_connects(running, tell):
+    done = run("set", over_mqtt(running[0], NODE), "mqtt.main.keepalive_s=25")
+    assert "in effect: mqtt:main" in done.stdout
+    tell(f"changed link confirmed: {done.seconds:.2f} s")
+
+
+class Cut(api.Client):
+    """A client that is killed at the ``n``-th part; ``offsets`` of those before."""
+
+    def __init__(self, broker, n):
+        self.offsets = []
+        self._n = n
+        super().__init__(api.MqttTransport(url(broker), NODE))
+
+    def call(self, method, arguments=None, /, **more):
+        if method == "config.put":
+            if len(self.offsets) == self._n:
+                raise KeyboardInterrupt
+            self.offsets.append(arguments["offset"])
+        return super().call(method, arguments, **more)
+
+
+def test_a_push_that_was_cut_goes_on_where_it_was(running, tmp_path, tell):
+    broker, made = running
+    points = [{"name": f"p{i}", "description": "x" * 40} for i in range(100)]
+    device = {"id": "many", "driver": "virtual", "interval": 60000, "points": points}
+    now = current(broker)
+    wanted = now.config | {"devices": [device]}
+    with Cut(broker, 2) as client, pytest.raises(KeyboardInterrupt):
+        push.push(push.Node(client), now, wanted, NODE)
+    made.power_cycle()
+    wait_online(broker, NODE)
+    with Cut(broker, 1000) as client:
+        offset = client.call("config.status")["staged"]["offset"]
+        assert offset > 2000
+        begin = time.monotonic()
+        result = push.push(push.Node(client), now, wanted, NODE)
+        tell(f"push resumed at {offset} bytes: {time.monotonic() - begin:.2f} s")
+        assert client.offsets[0] == offset
+        assert (result.status, result.applied) == ("ok", ["device:ahu-1", "device:many"])
+        back = push.rollback(push.Node(client), push.current(client))
+        assert "+ devices.ahu-1" in " ".join(map(str, back.changes))
+
+
+def test_a_wrong_broker_is_returned_from(running, tell):
+    broker, made = running
+    options = ("--serial", made.path)
+    revision = current(broker).revision
+    wrong = "mqtt.main.host=203.0.113.1", "--confirm-s", "3"
+    failed = run("set", options, *wrong, code=1)
+    assert f"revision {revision + 1} not kept: mqtt:main: " in failed.stderr
+    wait_online(broker, NODE)
+    now = current(broker)
+    assert now.revision == revision + 2
+    assert now.config["mqtt"][0]["host"] == "127.0.0.1"
+    tell(f"returned from a wrong broker after {failed.seconds:.2f} s (confirm-s 3)")
+    shown = run("show", over_mqtt(broker, NODE)).stdout
+    assert f"│ not kept │ revision {revision + 1}: mqtt:main: " in shown
+
+
+def test_a_restart_and_another_name_are_followed(running, tell):
+    broker, made = running
+    boots = made.boots
+    done = run("set", over_mqtt(broker, NODE), "node=gw-9")
+    assert made.boots == boots + 1
+    assert done.stdout.startswith('~ node: "gw-1" → "gw-9"')
+    assert current(broker, "gw-9").config["node"] == "gw-9"
+    tell(f"renamed by a restart: {done.seconds:.2f} s")
+    back = run("rollback", over_mqtt(broker, "gw-9"))
+    assert '~ node: "gw-9" → "gw-1"' in back.stdout
+    assert current(broker).config["node"] == NODE
+
+
+def test_secrets_are_nowhere_but_in_their_place(running, monkeypatch):
+    broker, made = running
+    monkeypatch.setenv("PW", SECRET + "!")
+    options = ("--serial", made.path)
+    done = run("set", options, "mqtt.main.password=env:PW", "mqtt.main.user=gw-1")
+    assert "~ mqtt.main.password: changed (secret)" in done.stdout
+    run("set", options, "fleet_key=env:KEY", env={"KEY": FLEET_KEY})
+    for words in (("show",), ("get",), ("get", "--revision"), ("history",)):
+        revision = current(broker).revision
+        run(words[0], options, *words[1:], *([revision] if words[1:] else []))
+    unsigned = run("set", options, "description=x", code=1)
+    assert "signature missing" in unsigned.stderr
+    wrong = run("set", options, "description=x", code=1, env={"FIELDPOST_FLEET_KEY": "no"})
+    assert "signature invalid" in wrong.stderr
+    env = {"FIELDPOST_FLEET_KEY": FLEET_KEY}
+    run("set", options, "description=x", env=env)
+    with api.Client(api.SerialTransport(made.path)) as client:
+        told = [client.call(f"system.get{what}") for what in ("Audit", "Errors", "State")]
+    assert SECRET not in made.output + broker.log + json.dumps(told)
+    holding = [
+        path.relative_to(made.folder).parts[0]
+        for path in made.folder.rglob("*")
+        if path.is_file() and SECRET.encode() in path.read_bytes()
+    ]
+    # The plan is what the node is built from; everything else refers to the secret.
+    assert set(holding) == {"secrets", "data"}
+
+
+# A fleet
+
+
+class Nodes:
+    """CPython nodes of the real SDK, in a thread of their own; a context manager that stops."""
+
+    def __init__(self, folder, *configs):
+        self._paths = []
+        for config in configs:
+            path = folder / config["node"]
+            path.mkdir()
+            (path / "config.json").write_text(json.dumps(config))
+            self._paths.append(path)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+
+    async def _run(self):
+        self._stop = asyncio.Event()
+        nodes = [Node(str(path / "config.json"), str(path / "data")) for path in self._paths]
+        tasks = [asyncio.create_task(node.run()) for node in nodes]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc_info):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(WAIT_S)
+        self._loop.close()
+
+
+def test_twenty_nodes_with_two_bad_ones_and_one_offline(
+    tmp_path, mosquitto, micropython, umqtt_path, tell
+):
+    """gw-18 has another key, gw-19's new broker is none, gw-20 is off."""
+    names = [f"gw-{i:02}" for i in range(1, 21)]
+    configs = {name: configuration(mosquitto.port, name, fleet_key=FLEET_KEY) for name in names}
+    configs["gw-18"]["fleet_key"] = "another key than theirs"
+    inventory = tmp_path / "fleet.csv"
+    ports = {"gw-19": 1}
+    rows = [f"{name},VIRTUAL,{name}.toml,good={name < 'gw-18'}\n" for name in names]
+    inventory.write_text("name,board,config,tags\n" + "".join(rows))
+    for name in names:
+        wanted = configuration(ports.get(name, mosquitto.port), "{node}", has_fleet_key=True)
+        wanted["mqtt"][0] |= {"keepalive_s": 20}
+        wanted["mqtt"][0]["has_password"] = bool(wanted["mqtt"][0].pop("password"))
+        wanted["devices"][0]["interval"] = 500
+        files.save(tmp_path / f"{name}.toml", wanted)
+    options = ("--mqtt", url(mosquitto), "--inventory", inventory, "--timeout", "5")
+    arguments = ("--confirm-s", "4", "--parallel", "20", "--json")
+    env = {"FIELDPOST_FLEET_KEY": FLEET_KEY}
+    with contextlib.ExitStack() as stack:
+        for name in names[:2]:
+            stack.enter_context(board(configs[name]))
+        stack.enter_context(Nodes(tmp_path, *(configs[name] for name in names[2:19])))
+        with Nodes(tmp_path, configs["gw-20"]):
+            wait_online(mosquitto, *names)
+        first = run("push", options, *arguments, code=1, env=env)
+        rows = {row["node"]: row for row in json.loads(first.stdout)}
+        again = run("push", (*options, "--tag", "good=True"), env=env)
+    assert {name: rows[name]["status"] for name in names[17:]} == {
+        "gw-18": "failed",
+        "gw-19": "failed",
+        "gw-20": "offline",
+    }
+    assert "signature invalid" in rows["gw-18"]["detail"]
+    assert "revision 1 not kept: mqtt:main: " in rows["gw-19"]["detail"]
+    for name in names[:17]:
+        assert rows[name]["status"] == "ok", rows[name]
+        assert rows[name]["revision"] == "revision 0 → 1"
+    assert again.stdout.splitlines()[-1] == "17 unchanged"
+    seconds = [rows[name]["seconds"] for name in names[:17]]
+    tell(
+        f"20 nodes: 17 ok in {min(seconds):.1f} to {max(seconds):.1f} s each,"
+        f" 2 failed, 1 offline: {first.seconds:.1f} s in all; again: {again.seconds:.1f} s"
+    )
