@@ -170,6 +170,8 @@ def add_link(node, row):
     link = Link(link_config(node, row), node.bus, receive)
     link.subscribe(node.prefix + "/api/#", 1)
     node.links.append(link)
+    if node.webhooks:
+        node.webhooks.watch([link])
     return link
 
 

@@ -45,6 +45,39 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+async def test_a_link_that_a_change_adds_is_watched_from_its_first_packet_on(mosquitto, tmp_path):
+    path = tmp_path / "audit.jsonl"
+    made = config(mosquitto, f"file://{path}")
+    device = {"id": "d", "driver": "virtual", "interval": 50, "points": [{"name": "a"}]}
+    node = Node({**made, "mqtt": [], "devices": [device]}, str(tmp_path / "data"))
+    task = asyncio.create_task(node.run())
+
+    def seen(link):
+        return [line["action"] for line in lines(path) if line.get("clientid") == link]
+
+    try:
+        await asyncio.sleep(0.1)
+        # Devices are changed in the same go, which takes its time.
+        links = [{**made["mqtt"][0], "name": name, "client_id": name} for name in ("one", "two")]
+        await node.apply({**made, "mqtt": links, "devices": [{**device, "interval": 60}]})
+        await until(lambda: all("client_connected" in seen(n) for n in ("one", "two")), task)
+        # And one that goes while another comes.
+        links = [links[1], {**links[0], "name": "three", "client_id": "three"}]
+        await node.apply({**made, "mqtt": links, "devices": [device]})
+        await until(lambda: "client_connected" in seen("three"), task)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    for name in ("one", "two", "three"):
+        assert seen(name)[:4] == [
+            "client_connect",
+            "client_connack",
+            "session_created",
+            "client_connected",
+        ]
+    assert seen("two").count("client_connect") == 1
+
+
 async def test_events_of_the_client_become_lines(mosquitto, tmp_path):
     path = tmp_path / "hooks" / "audit.jsonl"
     node = Node(config(mosquitto, f"file://{path}"), str(tmp_path / "data"))

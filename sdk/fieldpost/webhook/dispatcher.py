@@ -132,9 +132,14 @@ class Webhooks:
             self.bus.unsubscribe(handle)
         for one in self._watches:
             one.stop()
-        events = source.wanted([one.row for one in self._attached()])
-        self._handles = [self.bus.subscribe(event, self._take) for event in events]
-        self._watches = source.watch(self.node, events)
+        self._watches = []
+        self._wanted = source.wanted([one.row for one in self._attached()])
+        self._handles = [self.bus.subscribe(event, self._take) for event in self._wanted]
+        self.watch(self.node.links)
+
+    def watch(self, links):
+        """Take the events of the MQTT client on these links, too."""
+        self._watches += source.watch(self.node, links, self._wanted)
 
     def _attached(self):
         return [one for one in self.endpoints.values() if one.attached]

@@ -14,13 +14,14 @@ def wanted(rows):
     return found
 
 
-def watch(node, events):
-    """Have the links' events of the node's own MQTT client emitted; returns the ``Watch``es."""
+def watch(node, links, events):
+    """Have the events of these links of the node's own MQTT client emitted; returns the
+    ``Watch``es."""
     if all(name in TOGGLES for name in events):
         return []
     from ..mqtt_events import watch
 
-    return [watch(link, node.bus, node.clock, node.name, events) for link in node.links]
+    return [watch(link, node.bus, node.clock, node.name, events) for link in links]
 
 
 def data_of(kind, key, data):
