@@ -90,9 +90,9 @@ class Filesystem:
 
 @dataclass(frozen=True)
 class Area:
-    """A part of the flash; ``offset`` is None on a virtual board."""
+    """A part of the flash."""
 
-    offset: Annotated[int | None, "hex = ?"]
+    offset: Annotated[int, "hex"]
     bytes: Annotated[int, "hex"]
 
 

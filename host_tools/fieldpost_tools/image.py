@@ -1,16 +1,15 @@
 """Images of what a board's flash holds besides the firmware, for flashing everything in one step.
 
 A littlefs image is the whole file system that MicroPython mounts at ``/``: it has to have exactly
-the size of its partition, and on-disk version 2.0, which every MicroPython since 1.12 mounts and
-none is forced to convert. littlefs needs ``littlefs-python``: ``pip install fieldpost[flash]``.
+the size of its partition. Its on-disk version is 2.0, which every MicroPython with littlefs 2
+mounts; those with littlefs 2.6 or newer make it 2.1 when they first write. littlefs needs ``littlefs-python``: ``pip install fieldpost[flash]``.
 """
 
 from pathlib import PurePosixPath
 
-from fieldpost_tools import romfs
 from fieldpost_tools.errors import InputError, ToolError
 
-#: 2.0, what ``VfsLfs2.mkfs`` of MicroPython writes; littlefs 2.6 and newer would make 2.1.
+#: 2.0: an older littlefs refuses 2.1.
 DISK_VERSION = 0x0002_0000
 #: MicroPython's defaults; its cache is four times the larger of read and prog size, and what a
 #: file may hold to be stored inside its folder follows from that.
@@ -54,17 +53,6 @@ def littlefs_image(board, files):
         ) from error
     volume.unmount()
     return bytes(volume.context.buffer)
-
-
-def romfs_image(board, folder=None, optimize=0):
-    """A ROMFS image that fits the partition of ``board``, as bytes.
-
-    Of everything below ``folder``, or of what a node imports (``romfs.node_image``). Raises
-    ``ImageError`` where the board has no such partition, or a smaller one.
-    """
-    content = romfs.node_image(optimize) if folder is None else romfs.image(folder)
-    check_romfs(content, board.romfs and board.romfs.bytes, board.id)
-    return content
 
 
 def check_romfs(content, partition_bytes, name):

@@ -11,6 +11,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from esp_rom import EspRom
 from fieldpost_tools import boards, cli, flash, image, romfs
 from fieldpost_tools.errors import InputError
 
@@ -189,6 +190,33 @@ def test_an_esp8266_has_neither_chip_number_nor_partition_table(fw):
     fw.write_bytes(b"\xe9" + bytes(0x100000))
     with pytest.raises(flash.FlashError, match="ends behind"):
         flash.plan(board, fw)
+
+
+def test_esptool_writes_every_part_where_it_belongs(fw, tmp_path):
+    lfs = tmp_path / "lfs.bin"
+    lfs.write_bytes(image.littlefs_image(ESP32, {"/main.py": b"print('flashed')"}))
+    with EspRom() as rom:
+        run(rom.path, "--board", "ESP32_GENERIC", "--firmware", fw, "--image", lfs, "--erase")
+    content = fw.read_bytes()
+    assert rom.flash[0x1000 : 0x1000 + len(content)] == content
+    assert rom.flash[0x200000:] == lfs.read_bytes()
+    assert rom.erased
+    assert rom.flash[:0x1000] == b"\xff" * 0x1000
+
+
+def test_what_is_not_written_stays_without_erase(fw):
+    with EspRom() as rom:
+        run(rom.path, "--board", "ESP32_GENERIC", "--firmware", fw)
+    assert not rom.erased
+    assert rom.flash[0x200000:] == bytes(0x200000)
+
+
+def test_another_chip_at_the_port_is_told_in_one_line(fw):
+    fw.write_bytes(firmware(boards.load("ESP32_GENERIC_S3")))
+    with EspRom() as rom:
+        words = run(rom.path, "--board", "ESP32_GENERIC_S3", "--firmware", fw, code=1)
+    assert words.startswith("Error: This chip is ESP32, not ESP32-S3."), words
+    assert rom.flash == bytes(len(rom.flash))
 
 
 def test_a_board_that_does_not_answer_is_told_in_one_line(fw, monkeypatch):

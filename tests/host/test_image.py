@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 import subprocess
 
 import pytest
@@ -90,6 +91,8 @@ def test_micropython_mounts_the_image_and_finds_every_file(name, micropython, tm
     board = boards.load(name)
     content = image.littlefs_image(board, FILES)
     assert len(content) == board.flash_bytes
+    # Its superblock: version, size and number of blocks.
+    assert struct.pack("<III", 0x20000, 4096, board.flash_bytes // 4096) in content[:4096]
     found, size, changed = mounted(micropython, tmp_path, board, content)
     expected = {f"/{path.lstrip('/')}": data for path, data in FILES.items()}
     assert found == {path: hashlib.sha256(data).hexdigest() for path, data in expected.items()}
