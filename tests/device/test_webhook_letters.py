@@ -52,7 +52,7 @@ def crash(run):
     """From now on nothing is saved any more."""
     run.hooks.queue.log.tend = lambda: None
     run.hooks.queue.flush = lambda: None
-    run.hooks._keep = lambda last=False: None
+    run.hooks.keep = lambda last=False: None
 
 
 def alarms(peer):

@@ -5,27 +5,22 @@ attempts under way at a time. What was not delivered when the node stops is deli
 next start, under the same webhook id.
 """
 
-import os
-
 from ..compat import asyncio, const, wait_set
 from ..events import ERROR, VALUE_CHANGED
 from ..http import Client
-from ..smallfile import load, save
 from . import deliver, filters, retry, source
 from .endpoint import Delivery, Endpoint, Row
+from .kept import Kept
 from .queue import Queue
 
 _FOLDER = "/webhooks"
-_DISABLED = "/disabled"
 #: The queue is tended once in so many ms.
 _TEND_MS = const(1000)
-#: The delivery log is written at most once in so many ms.
-_KEEP_MS = const(60000)
 #: Events that one endpoint steps over in one turn.
 _TURN = const(32)
 
 
-class Webhooks:
+class Webhooks(Kept):
     """All endpoints of a node. ``row`` as ``check.compact`` makes it, None for no endpoints.
 
     ``endpoints`` by name; ``deliveries``, the delivery log, oldest first; ``dead``, what failed
@@ -41,8 +36,6 @@ class Webhooks:
         self.bus = node.bus
         self.clock = node.clock
         self.endpoints = {}
-        self.deliveries = []
-        self.dead = []
         names = "events delivered retried failed paused full dropped refused gone unsaved"
         self.counters = dict.fromkeys(names.split(), 0)
         self.client = Client({"one_tls": row["one_tls"]})
@@ -54,19 +47,10 @@ class Webhooks:
         self._handles = []
         self._watches = []
         self._turn = self._tests = 0
-        self._kept = self.clock.mono_ms()
-        self._tended = self._kept - _TEND_MS
-        #: The delivery log has something that is not on flash.
-        self._news = False
-        #: Up to when flash is spent on dead letters.
-        self.spent_ms = -(1 << 20)
-        try:
-            self._disabled = load(self.folder + _DISABLED) or []
-        except ValueError:
-            self._disabled = []
+        self._tended = self.clock.mono_ms() - _TEND_MS
+        Kept.__init__(self)
         self._configure(row, self.queue.log.start)
-        if self.disk:
-            self._recall()
+        self.recall()
         self.clock.on_change.append(self.wake)
 
     # -- configuration
@@ -88,16 +72,13 @@ class Webhooks:
             self.filters = row["filters"]
             self.limits = row["history"], row["dead"]
             self.client.one_tls = row["one_tls"]
-        disabled = list(self._disabled)
         before, self.endpoints = self.endpoints, {}
         for own in row["endpoints"]:
             self._add(before.pop(own["name"], None), Row(own, row["shared"]), start)
         for name in before:
             self._detach(before[name])
         known = [one.digest for one in self.endpoints.values()]
-        self._disabled = [digest for digest in self._disabled if digest in known]
-        if self._disabled != disabled:
-            self._save_disabled()
+        self._disable([digest for digest in self._disabled if digest in known])
         self._listen()
         self.wake()
 
@@ -106,7 +87,7 @@ class Webhooks:
             endpoint = Endpoint(row, start(row["name"]))
         else:
             if endpoint.digest in self._disabled and not _same(endpoint.row, row):
-                self._disabled.remove(endpoint.digest)
+                self._disable([one for one in self._disabled if one != endpoint.digest])
             endpoint.configure(row)
         self.endpoints[endpoint.name] = endpoint
         wanted = row["enabled"] and endpoint.digest not in self._disabled
@@ -143,29 +124,6 @@ class Webhooks:
 
     def _attached(self):
         return [one for one in self.endpoints.values() if one.attached]
-
-    def _save_disabled(self):
-        try:
-            save(self.folder + _DISABLED, self._disabled)
-        except OSError as error:
-            self.unsaved(error)
-
-    def unsaved(self, error):
-        """The flash did not take something: count and report it."""
-        self.counters["unsaved"] += 1
-        self.bus.emit(ERROR, "webhooks", error)
-
-    def _recall(self):
-        """Dead letters and delivery log of earlier boots."""
-        found = os.listdir(self.folder)
-        if "dead" in found:
-            from . import letters
-
-            letters.load(self)
-        if "deliveries" in found:
-            from . import history
-
-            history.load(self)
 
     # -- events
 
@@ -215,7 +173,7 @@ class Webhooks:
             for one in self._tasks:
                 one.cancel()
             self.client.close()
-            self._keep(True)
+            self.keep(True)
             if self.disk:
                 self.queue.flush()
             self.queue.log.tend()
@@ -257,22 +215,9 @@ class Webhooks:
     def _tend(self, now):
         if now - self._tended >= _TEND_MS:
             self._tended = now
-            self._keep()
+            self.keep()
             self.queue.log.tend()
         return self._tended + _TEND_MS - now
-
-    def _keep(self, last=False):
-        """Write what is due of dead letters and delivery log; if it is the ``last`` time, all."""
-        if self.dead:
-            from .letters import write
-
-            write(self, last)
-        now = self.clock.mono_ms()
-        if self.disk and self._news and (last or now - self._kept >= _KEEP_MS):
-            from .history import save as save_history
-
-            self._kept, self._news = now, False
-            save_history(self)
 
     def _fill(self, endpoint, now):
         """Take deliveries from the queue; True where there may be more."""
@@ -315,12 +260,6 @@ class Webhooks:
 
         return enabled(self.filters, event_type(event, together), name, self.node.name)
 
-    def note(self, delivery):
-        """Add a line to the delivery log."""
-        self._news = True
-        self.deliveries.append(delivery)
-        del self.deliveries[: -self.limits[0] or len(self.deliveries)]
-
     # -- attempts
 
     async def _attempt(self, endpoint, delivery):
@@ -343,7 +282,7 @@ class Webhooks:
             if delivery in self.deliveries:
                 self.deliveries.remove(delivery)
             return
-        self._news = True
+        self.news = True
         now = self.clock.mono_ms()
         delivery.http_status, delivery.error = outcome.http_status, outcome.error
         endpoint.silent = outcome.status == retry.RETRY and outcome.http_status is None
@@ -377,8 +316,7 @@ class Webhooks:
         endpoint.finish(delivery, retry.FAILED)
         if outcome.status == retry.GONE:
             self.bus.emit(ERROR, "webhook:" + endpoint.name, "gone (410): disabled")
-            self._disabled.append(endpoint.digest)
-            self._save_disabled()
+            self._disable(self._disabled + [endpoint.digest])
             self._detach(endpoint)
             self._listen()
 
