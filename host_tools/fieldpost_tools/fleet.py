@@ -11,10 +11,12 @@
     sys.exit(fleet.exit_code(outcomes))
 """
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
+from fieldpost_tools import credentials
 from fieldpost_tools.api.errors import ApiLinkError, ApiTimeout
 from fieldpost_tools.errors import ToolError
 
@@ -68,6 +70,14 @@ def _outcome(name, work):
         result = FAILED, str(error)
     status, detail, *facts = result
     return Outcome(name, status, detail, time.monotonic() - begin, *facts)
+
+
+def key(variable):
+    """The nodes' ``fleet_key``: in that environment variable, else in ``credentials``; or None."""
+    path = credentials.folder() / credentials.FLEET_KEY
+    if variable not in os.environ and path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    return os.environ.get(variable)
 
 
 def exit_code(outcomes):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -10,7 +11,8 @@ from paho.mqtt.publish import single
 import fake_node
 import servers
 from config_node import CONFIG, ConfigNode
-from fieldpost_tools import cli
+from fieldpost.api.signature import Signatures
+from fieldpost_tools import cli, credentials
 from fieldpost_tools.config import files, push
 
 SECRET = "p4ssword of a broker"
@@ -60,7 +62,8 @@ def at(broker, *names, **keys):
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
+def _quick(monkeypatch, tmp_path):
+    monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(tmp_path / "credentials"))
     monkeypatch.setattr(push.Node, "STATUS_PAUSE_S", 0.01)
 
 
@@ -255,6 +258,40 @@ def test_an_inventory_says_what_each_is_to_have(broker, tmp_path):
         assert nodes["in-2"].config["mqtt"][0]["user"] == "in-2"
         assert nodes["in-2"].config["mqtt"][0]["password"] == SECRET
         assert "no such" not in run("show", *options, "--node", "in-1").stdout
+
+
+def test_credentials_sign_requests_and_configurations(broker, tmp_path):
+    """The stand-in takes what is signed as the node's own code opens it."""
+    credentials.ensure("c-1")
+    key = (tmp_path / "credentials" / "fleet_key").read_text()
+    secret = (tmp_path / "credentials" / "nodes" / "c-1" / "api_secret").read_text()
+    inventory = tmp_path / "fleet.csv"
+    inventory.write_text("name,board,config\nc-1,VIRTUAL,c.json\n")
+    config = json.loads(json.dumps(CONFIG)) | {"node": "{node}", "fleet_key": "secret:fleet_key"}
+    config["mqtt"][0]["password"] = "secret:mqtt_password"
+    files.save(tmp_path / "c.json", config | {"api": {"mqtt_secret": "secret:api_secret"}})
+    node = ConfigNode({**CONFIG, "node": "c-1"}, fleet_key=key)
+    answering = fake(node)
+    signatures = Signatures(secret, Clock())
+    plain = answering.answer
+    topic = "fieldpost/nodes/c-1/api"
+    answering.answer = lambda payload: plain(signatures.open(topic, json.loads(payload)))
+    with fake_node.on_mqtt(answering, broker.host, broker.port, "c-1"):
+        options = ("--mqtt", f"mqtt://{broker.host}:{broker.port}", "--inventory", inventory)
+        result = run("push", *options)
+    assert result.stdout.splitlines()[-1] == "1 ok"
+    assert node.config["fleet_key"] == key
+    assert node.config["api"]["mqtt_secret"] == secret
+    assert not {key, secret} & set(result.output.split())
+
+
+class Clock:
+    """What the node's check of signatures asks for."""
+
+    offset_ms = 1
+
+    def unix_ms(self):
+        return time.time_ns() // 1_000_000
 
 
 def test_a_file_for_many_names_none_of_them(broker, tmp_path):

@@ -6,7 +6,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from fieldpost_tools import fleet
+from fieldpost_tools import credentials, fleet
 from fieldpost_tools.api.errors import ApiCallError, ApiLinkError, ApiTimeout
 from fieldpost_tools.errors import InputError
 
@@ -107,3 +107,12 @@ def test_summary():
         "seconds": 0.5,
         "revision": "1 → 2",
     }
+
+
+def test_the_key_is_in_the_environment_or_the_credentials(tmp_path, monkeypatch):
+    monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(tmp_path))
+    assert fleet.key("FIELDPOST_NO_SUCH") is None
+    credentials.ensure("gw-1")
+    assert fleet.key("FIELDPOST_NO_SUCH") == (tmp_path / "fleet_key").read_text()
+    monkeypatch.setenv("MINE", "mine")
+    assert fleet.key("MINE") == "mine"

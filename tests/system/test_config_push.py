@@ -80,6 +80,12 @@ def tell(capsys):
     return tell
 
 
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch, tmp_path):
+    """Those of whoever runs the tests sign nothing."""
+    monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(tmp_path / "credentials"))
+
+
 # One board
 
 

@@ -1,7 +1,6 @@
 """``fieldpost config``: the configurations of nodes, one or many."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -28,7 +27,7 @@ _KEY = click.option(
     default=FLEET_KEY,
     show_default=True,
     metavar="NAME",
-    help="Environment variable with the nodes' fleet_key, if they have one.",
+    help="Environment variable with the nodes' fleet_key; else that of the credentials, if any.",
 )
 
 
@@ -254,9 +253,10 @@ class _Source:
 
 def _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json, planned="planned"):
     """Push to every node what ``make(name, current)`` returns, with the folder of its file."""
+    from fieldpost_tools import fleet
     from fieldpost_tools.config import push as pushing
 
-    key = os.environ.get(fleet_key_env)
+    key = fleet.key(fleet_key_env)
 
     def work(name, report):
         with nodes.connect(name) as client:

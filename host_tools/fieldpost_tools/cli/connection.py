@@ -160,7 +160,7 @@ class Nodes:
         from fieldpost_tools import api
 
         if self._hub:
-            transport = api.MqttTransport(self._hub, name, secret=self._secret)
+            transport = api.MqttTransport(self._hub, name, secret=self._secret_of(name))
         else:
             port = self._port or self.entries[name].port
             if not port:
@@ -172,6 +172,17 @@ class Nodes:
     def renamed_reachable(self):
         """Whether a node is another one for us when its name changes."""
         return self._hub is not None
+
+    def _secret_of(self, name):
+        """What signs requests: the environment's, else what the inventory says of the node."""
+        entry = self.entries.get(name)
+        if self._secret or not (entry and entry.config):
+            return self._secret
+        from fieldpost_tools.config import files, secrets, template
+
+        config = template.fill(files.load(entry.config), name, entry)
+        known = secrets.resolved({"api": config.get("api") or {}}, entry.config.parent)
+        return known["api"].get("mqtt_secret")
 
     def _expanded(self):
         """Names in place of patterns; those of an inventory are names already."""
