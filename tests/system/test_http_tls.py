@@ -191,7 +191,7 @@ def test_verification(probe, certificates):
 
 def test_silent_and_resetting(probe, certificates):
     tls = {"ca": certificates.path("ca.pem")}
-    limits = {"connect_ms": 400, "tls_ms": 400, "response_ms": 400}
+    limits = {"connect_ms": 400, "tls_ms": 400, "write_ms": 400, "response_ms": 400}
     with Mute() as silent, Mute(0) as resetting, Mute(1) as later:
         found = probe(
             limits,
@@ -228,6 +228,21 @@ def test_one_tls_session_at_a_time(probe, certificates):
             # The idle session was ended for the one elsewhere.
             assert found["back"] == [200, "1 3000" if one else "2 3000"]
             assert found["idle"] == (1 if one else 2)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "all_proxy"])
+def test_proxies_are_not_asked(probe, certificates, monkeypatch, name):
+    tls = {"ca": certificates.path("ca.pem")}
+    with tls_server(certificates) as server, Server() as plain, Mute() as proxy:
+        for variable in (name, name.upper()):
+            monkeypatch.setenv(variable, f"http://{HOST}:{proxy.port}")
+        found = probe(
+            {"response_ms": 3000},
+            plain={"url": plain.url},
+            secure={"url": server.url, "tls": tls},
+        )
+    assert found["plain"] == found["secure"] == [200, "1 3000"]
+    assert not proxy.connections
 
 
 def test_closed_between_requests(probe, certificates):
