@@ -2,7 +2,8 @@
 
 A littlefs image is the whole file system that MicroPython mounts at ``/``: it has to have exactly
 the size of its partition. Its on-disk version is 2.0, which every MicroPython with littlefs 2
-mounts; those with littlefs 2.6 or newer make it 2.1 when they first write. littlefs needs ``littlefs-python``: ``pip install fieldpost[flash]``.
+mounts; those with littlefs 2.6 or newer make it 2.1 when they first write. Made by
+``littlefs-python``: ``pip install fieldpost[flash]``.
 """
 
 from pathlib import PurePosixPath
