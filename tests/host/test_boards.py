@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from fieldpost import config
-from fieldpost_tools import boards, cli, data
+from fieldpost_tools import boards, cli, data, image
 from fieldpost_tools.errors import InputError
+from fieldpost_tools.release import Release
 from fieldpost_tools.schema import drivers
 
 FOLDERS = sorted(path.parent for path in data.boards_folder().glob("*/board.json"))
@@ -162,6 +163,18 @@ def test_an_unknown_board_is_refused_with_the_known_ones():
         boards.load("ESP33")
     with pytest.raises(InputError, match=r"board: .*VIRTUAL. is not allowed"):
         boards.load("../boards/VIRTUAL")
+
+
+@pytest.mark.parametrize("name", ["ESP32_GENERIC", "RPI_PICO_W", "RPI_PICO2_W"])
+def test_the_flash_holds_every_release_and_the_log(name):
+    pytest.importorskip("littlefs")
+    board = boards.load(name)
+    files = {file.path: file.content for file in Release.build().files}
+    held = {f"/{slot}/{path}": files[path] for path in files for slot in "ab"[: board.fits.slots]}
+    store = config.validate({"node": "x", **board.defaults})["subscriptions"][0]["store"]
+    for number in range((store["maxBytes"] + store["reserve"]) // store["segment"]):
+        held[f"/data/{number}"] = bytes(store["segment"])
+    assert len(image.littlefs_image(board, held)) == board.flash_bytes
 
 
 def test_a_variant_is_its_board_with_some_keys_changed():
