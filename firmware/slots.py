@@ -63,7 +63,7 @@ def select(count=True):
         if state["active"]:
             state["returned"] = state["active"] + ": no release in this slot"
         state["active"] = _filled()
-    elif count and state["trial"] and state["attempts"] >= TRIAL_STARTS:
+    elif state["trial"] and state["attempts"] >= TRIAL_STARTS:
         _give_up(state)
     if count:
         if _powered_on() and not state["trial"]:

@@ -165,6 +165,11 @@ def test_a_select_that_is_no_start_is_not_counted_and_writes_nothing():
             slots.select(False)
         assert content() == before
         assert sys.path[0] == ROOT + "b"
+        for _ in range(3):
+            slots.select()
+        slots.select(False)
+        assert sys.path[0] == ROOT + "a", "what the next start will take"
+        assert slots.read()["attempts"] == 3
 
 
 def test_a_release_on_trial_that_is_healthy_stays():

@@ -223,6 +223,11 @@ async def test_the_one_that_worked_is_tried_first_without_a_scan():
         air["c"].on = False
         assert await station.join()
         assert network.of("connect") == ["c", "c", "c", "b"]
+        air["a"].on = air["b"].on = False
+        assert not await station.join()
+        assert network.of("connect")[4:] == ["b", "a", "c"], "none twice"
+        assert not await station.join()
+        assert network.of("connect")[7:] == ["a", "b", "c"], "it works no longer"
 
 
 async def test_a_scan_that_fails_leaves_the_order_of_the_configuration():
