@@ -160,6 +160,19 @@ def test_files_lie_behind_the_application_where_the_table_does_not_say(fw, tmp_p
     assert flash.plan(ESP32, fw, lfs)[1].offset == 0x220000
 
 
+def test_a_file_system_that_the_port_makes_is_as_large_as_the_chip(fw, tmp_path):
+    board = boards.load("ESP32_GENERIC_S3-SPIRAM_OCT_16M")
+    fw.write_bytes(firmware(board, entries=(NVS, PHY, FACTORY)))
+    lfs = tmp_path / "lfs.bin"
+    lfs.write_bytes(image.littlefs_image(board, {}))
+    assert flash.plan(board, fw, lfs)[1].offset == 0x200000
+    fw.write_bytes(firmware(board))  # a firmware before 1.26, with a table for less
+    with pytest.raises(
+        flash.FlashError, match="14680064 bytes, the firmware's file system 2097152"
+    ):
+        flash.plan(board, fw, lfs)
+
+
 def test_images_of_another_kind_are_refused(fw, tmp_path):
     other = tmp_path / "other"
     other.write_bytes(bytes(0x200000))
