@@ -16,6 +16,8 @@ from fieldpost_tools.provision.link import BoardFault, LostError
 _HERE = Path(__file__).parent
 #: Bytes of a file in one program: a board holds them three times at once.
 CHUNK_BYTES = 2048
+#: What a file is called while it is aside.
+NEW = ".new"
 #: Files copied by one program.
 COPIES = 8
 #: A board may print nothing while it erases flash or hashes a large file.
@@ -64,8 +66,9 @@ class Agent:
         return {path: Entry(sha256, int(size)) for sha256, size, path in rows}
 
     def read(self, path, head=False):
-        """Content of a file, with ``head`` its first 512 bytes; ``b""`` where there is none."""
-        return bytes.fromhex(self._exec(f"read({path!r}, {head})"))
+        """Content of a file, with ``head`` its first line; ``b""`` where there is none."""
+        found = bytes.fromhex(self._exec(f"read({path!r}, {head})"))
+        return found.partition(b"\n")[0] if head else found
 
     def put(self, path, content, aside=False):
         """Write a file: aside, hashed there, then renamed. With ``aside`` it stays until

@@ -7,10 +7,11 @@ The plan spares a board the validation, which takes more memory than the node it
 import json
 import tempfile
 import threading
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldpost import plan, revisions, secrets
+from fieldpost import __version__, plan, revisions, secrets
 from fieldpost.smallfile import unseal
 from fieldpost_tools import data
 from fieldpost_tools.build import FIRMWARE_FILES
@@ -88,6 +89,15 @@ def node_name(current):
         return json.loads(current).get("node")
     except (ValueError, AttributeError):
         return None
+
+
+def fits(head, current):
+    """Is the plan whose first line is ``head`` that of a ``config.json``, by this version?"""
+    try:
+        made = unseal(head.decode())["made"]
+    except (ValueError, KeyError, TypeError):
+        return False
+    return made == [__version__, zlib.crc32(current)]
 
 
 def planned(current, current_secrets):

@@ -4,15 +4,19 @@ import hashlib
 import time
 from dataclasses import dataclass, field
 
+from fieldpost import __version__
 from fieldpost.errors import ConfigError
+from fieldpost_tools.build import FIRMWARE_FILES
 from fieldpost_tools.errors import InputError, ToolError
 from fieldpost_tools.provision import content, probe, slot
-from fieldpost_tools.provision.agent import Agent
+from fieldpost_tools.provision.agent import NEW, Agent
 from fieldpost_tools.release import MANIFEST, Release
 
 FORMS = ("mpy", "py", "romfs")
 #: Packages of the layout before there were slots.
 LIBRARIES = ("lib/fieldpost", "lib/fieldpost_board")
+#: Files that take effect together, by ``commit``.
+SWITCHED = (*FIRMWARE_FILES, "slot", content.CONFIG, content.PLAN)
 #: Paths in one program.
 REMOVALS = 32
 #: Level of mpy-cross for boards of little memory: without line numbers in tracebacks.
@@ -82,8 +86,8 @@ class Job:
             self._release = self._made()
         self.report.version = self._release.version
         probe.check_release(self.facts, self._release)
-        paths = [*slot.NAMES, *slot.FILES, *LIBRARIES, *content.bootstrap(), content.CONFIG]
-        self._tree = self.agent.tree(*paths, content.PLAN)
+        paths = [*slot.NAMES, *slot.FILES, *LIBRARIES, *SWITCHED]
+        self._tree = self.agent.tree(*paths, *(path + NEW for path in SWITCHED))
         self._contents = {name: self._read(name) for name in (*slot.FILES, content.CONFIG)}
 
     def node_name(self):
@@ -102,7 +106,7 @@ class Job:
         self._active = self.report.slot = state["active"]
         configured = self._configured(config)
         code = self._code()
-        aside = self._bootstrap() | self._switched(code, configured)
+        aside = self._bootstrap() | self._switched(configured)
         aside |= self._slot_file(code, state, bool(aside))
         kept = configured.kept if configured else {}
         self.report.revision = configured.revision if configured else None
@@ -219,24 +223,20 @@ class Job:
             return {"slot": slot.content(self._active, state["trial"])}
         return {}
 
-    def _switched(self, code, configured):
+    def _switched(self, configured):
         """Files that take effect with the switch, beside bootstrap and slot."""
         if configured:
             return configured.switched
         current = self._contents[content.CONFIG]
-        if not (current and code and self._is_other_version()):
+        if not current or self._release.version != __version__:
+            return {}
+        if content.fits(self.agent.read(content.PLAN, head=True), current):
             return {}
         try:
-            # The plan of the former version is not used by this one.
             return content.planned(current, self._secrets())
         except (ConfigError, ValueError, KeyError):
             self.report.notes.append("this version does not accept the board's configuration")
             return {}
-
-    def _is_other_version(self):
-        """Does the active slot say it is another version? Plans are of one version."""
-        head = self.agent.read(f"{self._active}/{MANIFEST}", head=True) if self._active else b""
-        return f'"version": "{self._release.version}"'.encode() not in head.partition(b"\n")[0]
 
     def _foresee(self, code, kept, aside):
         """What the report says is what is going to be done."""
@@ -293,8 +293,9 @@ class Job:
         return sum(code.file(path).size for path in code.sends)
 
     def _leftovers(self):
-        """What the former layout leaves: not needed after the switch, and not in the way."""
-        return self._below(LIBRARIES)
+        """What the former layout leaves, and what a cut left aside: not needed after the switch,
+        and not in the way before."""
+        return [*self._below(LIBRARIES), *self._below([path + NEW for path in SWITCHED])]
 
     def _remove(self, paths):
         for at in range(0, len(paths), REMOVALS):
@@ -324,7 +325,7 @@ def commit_order(paths, running):
     old configuration, old code may not know all of a new one. On a fresh board main.py comes
     last: without it nothing runs.
     """
-    boot = [*content.bootstrap(), "slot"] if running else ["slot", *content.bootstrap()]
+    boot = [*FIRMWARE_FILES, "slot"] if running else ["slot", *FIRMWARE_FILES]
     config = [content.CONFIG, content.PLAN]
     order = [*boot, *config] if running else [*config, *boot]
     return sorted(paths, key=order.index)

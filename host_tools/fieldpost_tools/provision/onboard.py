@@ -76,11 +76,11 @@ def tree(path):
 
 
 def read(path, head):
-    """Print a file as hex; with ``head`` only where it begins."""
+    """Print a file as hex; with ``head`` no more than the end of its first line takes."""
     if size(path) is not None:
         for block in blocks(path):
             print(binascii.hexlify(block).decode())
-            if head:
+            if head and b"\n" in bytes(block):
                 break
 
 
