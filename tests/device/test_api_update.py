@@ -451,6 +451,15 @@ async def test_boards_that_take_none():
     assert (await client.call("status"))["slot"] is None
 
 
+async def test_health_is_not_proved_any_more_once_the_next_release_is_active():
+    client = Client()
+    await client.bring(NEW)
+    supervisor = client.board.node.supervisor
+    supervisor.start("health", lambda _task: sleep_ms(60000))
+    await client.call("apply")
+    assert "health" not in supervisor.tasks
+
+
 async def test_a_switch_that_fails():
     client = Client()
     await client.bring(NEW)

@@ -127,6 +127,8 @@ async def apply(node, _args):
             raise ApiError(staged.phase)
         slots = _slots()
         slot = slots.other(slots.read()["active"])
+        # The firmware's proof that this release is healthy would be taken for one of the next.
+        await node.supervisor.stop("health")
         await _stored(_switch(staged, slots, slot))
         _staged = None
         return {"slot": slot, "restart": restart(node)}
