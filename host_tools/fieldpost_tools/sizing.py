@@ -6,7 +6,6 @@ flash take, when the log goes over to flash and how often it writes there, and w
 link (``sizing_link``). ``docs/sizing.md`` has the formulas in words.
 """
 
-import json
 import math
 from dataclasses import dataclass, field
 
@@ -15,7 +14,7 @@ from fieldpost.errors import ConfigError
 from fieldpost.record import HEADER_BYTES, NUMBER_BYTES
 from fieldpost.ring import MAX_AGE
 from fieldpost.segment import SEGMENT_BYTES
-from fieldpost_tools import data, sizing_link, sizing_records
+from fieldpost_tools import boards, sizing_link, sizing_records
 from fieldpost_tools.errors import InputError
 from fieldpost_tools.sizing_records import HOUR_MS
 
@@ -109,18 +108,15 @@ class Plan:
 
 
 def load_board(id, flash_bytes=None, heap_bytes=None):
-    """The ``Board`` of ``boards/<id>``, with other sizes where given. Raises InputError."""
-    folder = data.boards_folder()
-    known = sorted(path.parent.name for path in folder.glob("*/board.json"))
-    if id not in known:
-        raise InputError("board", id, "one of " + ", ".join(known))
-    row = json.loads((folder / id / "board.json").read_text(encoding="utf-8"))
+    """The ``Board`` of a board or variant that ``boards.load`` knows, with other sizes where
+    given. Raises InputError."""
+    known = boards.load(id)
     return Board(
         id,
-        row["name"],
-        row["flash_bytes"] if flash_bytes is None else flash_bytes,
-        row["heap_bytes"] if heap_bytes is None else heap_bytes,
-        row["float_bits"],
+        known.name,
+        known.flash_bytes if flash_bytes is None else flash_bytes,
+        known.heap_bytes if heap_bytes is None else heap_bytes,
+        known.float_bits,
     )
 
 
