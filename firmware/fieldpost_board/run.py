@@ -15,13 +15,15 @@ _UPLINK_STALE_MS = const(900000)
 
 def main():
     """Hold the board in safe mode where there is a reason to; else run its node for ever."""
-    from . import safe
+    from . import own, safe
 
     slots = sys.modules.get("slots")
     reason = safe.reason(slots.read()["attempts"] if slots else 0)
     if reason:
         safe.hold(reason)
-    safe = None
+    own.load()
+    own = safe = None
+    unload("fieldpost_board.own")
     unload("fieldpost_board.safe")
     asyncio.run(_run(slots))
 
