@@ -151,7 +151,6 @@ class Update:
         """Send what is missing over one connection; nothing of it is sent twice."""
         release = self._release
         offset = client.call("update.begin", self._announcement(client))["offset"]
-        self._moved = time.monotonic()
         most = min(client.call("update.status")["max_request"], REQUEST_BYTES)
         if offset < len(release.manifest):
             self._put(client, [(0, offset)], most)
