@@ -212,6 +212,9 @@ def test_nodes_share_a_connection(broker, url):
         with pytest.raises(ApiLinkError, match="closed"):
             clients[0].call("system.echo")
         assert clients[1].call("system.echo") == 1
+        with Client(MqttTransport(hub, "gw-1")) as again:
+            assert again.call("system.echo") == 1
+        assert clients[1].call("system.echo") == 1
         with Client(MqttTransport(hub, "gw-0")) as again:
             assert again.call("system.echo") == 0
         assert broker.log.count("fieldpost-api-") == before

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from config_node import CONFIG, ConfigNode
+from config_node import CONFIG, ConfigNode, RefusedError
 from fieldpost_tools.api import ApiCallError, ApiTimeout
 from fieldpost_tools.config import check, push
 from fieldpost_tools.config.push import Node, PushError, current
@@ -200,6 +200,18 @@ def test_a_node_that_does_not_come_back(there):
     there.faults["status"] = ["before"] * 1000
     with pytest.raises(ApiTimeout, match=r"applied, but the node has not come back: .*no answer"):
         send(there, faster())
+
+
+def test_a_node_that_takes_long_is_waited_for(there):
+    """Its own deadline ends the request, but not what it does."""
+    apply = there.do_apply
+
+    def slow(**arguments):
+        apply(**arguments)
+        raise RefusedError("timeout")
+
+    there.do_apply = slow
+    assert send(there, faster())[0].after == 5
 
 
 def test_a_refusal_is_told(there):

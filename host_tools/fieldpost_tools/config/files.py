@@ -34,7 +34,7 @@ def load(path):
 def dumps(config, toml=False):
     """The text of a configuration."""
     if toml:
-        return tomlkit.dumps(_tables_last(config))
+        return tomlkit.dumps(_without_null(config))
     return json.dumps(config, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -84,19 +84,10 @@ def _toml(path, text):
     return config
 
 
-def _tables_last(value):
-    """TOML's order: what belongs to a table stands before the tables in it."""
+def _without_null(value):
+    """TOML has no null: what is absent is the default."""
     if isinstance(value, list):
-        return [_tables_last(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    # TOML has no null: what is absent is the default.
-    items = [(key, item) for key, item in value.items() if item is not None]
-    items.sort(key=lambda item: _is_table(item[1]))
-    return {key: _tables_last(item) for key, item in items}
-
-
-def _is_table(value):
-    return isinstance(value, dict) or (
-        isinstance(value, list) and bool(value) and all(isinstance(item, dict) for item in value)
-    )
+        return [_without_null(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return value

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import hmac
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +25,6 @@ _LIMIT_BYTES = 4096
 #: What stands around a part: the request, its signature, the MQTT packet.
 _AROUND_BYTES = 192
 _SEALED_BYTES = 512
-_OFFSET = re.compile(r"wrong offset: expected (\d+)")
 _UNREACHED = (ApiTimeout, ApiLinkError)
 
 
@@ -124,7 +122,7 @@ def rollback(node, now, revision=None, confirm_s=CONFIRM_S):
 
     Returns a ``Result``; raises as ``push``.
     """
-    arguments = {"revision": _former(node.client, now) if revision is None else revision}
+    arguments = {"revision": _former(node.client) if revision is None else revision}
     (former,) = node.client.stream("config.getRevision", arguments)
     arguments["confirm_s"] = confirm_s
     result = _apply(node, "config.rollback", arguments, now, former["config"]["node"])
@@ -132,12 +130,11 @@ def rollback(node, now, revision=None, confirm_s=CONFIRM_S):
     return result
 
 
-def _former(client, now):
-    found = [row["revision"] for row in client.call("config.history")]
-    found = [revision for revision in found if revision != now.revision]
+def _former(client):
+    found = client.call("config.history")
     if not found:
         raise PushError("there is no former configuration")
-    return found[0]
+    return found[0]["revision"]
 
 
 class _Document:
@@ -172,14 +169,7 @@ class _Document:
         if offset is None:
             return self._call("config.begin", self._begin)["offset"]
         part = base64.b64encode(self._data[offset : offset + self._part_bytes]).decode()
-        try:
-            return self._call("config.put", {"offset": offset, "data": part})["offset"]
-        except ApiCallError as error:
-            # The reply to the part before was lost, but not the part.
-            expected = _OFFSET.search(error.text)
-            if expected:
-                return int(expected[1])
-            raise
+        return self._call("config.put", {"offset": offset, "data": part})["offset"]
 
     def _call(self, method, arguments):
         try:
