@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fieldpost_tools import api, broker
 from fieldpost_tools.api.errors import ApiCallError, ApiError, ApiLinkError, ApiTimeout
 
-#: How long one attempt waits, and the pause before the next.
-CALL_S, PAUSE_S = 1.0, 0.25
+#: How long the first attempt waits, the longest of the others, and the pause between them.
+CALL_S, LONGEST_CALL_S, PAUSE_S = 0.5, 4.0, 0.25
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,22 @@ class Serial:
         """The ``Answer``. Raises ApiTimeout, with what the board prints instead."""
         begin = time.monotonic()
         error = ApiTimeout(f"no answer at {self._port}")
+        call_s = CALL_S
         while time.monotonic() - begin < timeout_s:
             try:
-                info = self._ask()
+                info = self._ask(call_s)
                 return Answer(info["node"], info["version"], time.monotonic() - begin)
             except ApiCallError as refusal:
                 raise ApiError(f"the node runs, but: {refusal}") from None
             except ApiError as failure:
                 # A USB board is away while it resets; a node answers when it runs.
                 error = failure
+                call_s = min(2 * call_s, LONGEST_CALL_S)
                 time.sleep(PAUSE_S)
         raise ApiTimeout(f"the node does not answer in {timeout_s:.0f} s: {error}")
 
-    def _ask(self):
-        with api.Client(api.SerialTransport(self._port), CALL_S) as client:
+    def _ask(self, call_s):
+        with api.Client(api.SerialTransport(self._port), call_s) as client:
             return client.call("system.getInfo")
 
 
@@ -81,8 +83,10 @@ class Mqtt:
             self._states(0.1)
             if time.monotonic() > deadline:
                 raise ApiLinkError(f"broker {self._address}: {self._link.state}")
-        for state in self._states(self.RETAINED_S):
-            self._boot = state.get("boot")
+        deadline = time.monotonic() + self.RETAINED_S
+        while self._boot is None and time.monotonic() < deadline:
+            for state in self._states(0.1):
+                self._boot = state.get("boot")
         return self
 
     def __exit__(self, *exc_info):
@@ -100,10 +104,12 @@ class Mqtt:
     def _states(self, wait_s):
         messages = self._link.receive(wait_s, 16, 65536)
         self._link.done()
-        for _topic, payload in messages:
-            try:
-                state = json.loads(payload)
-            except ValueError:
-                continue
-            if isinstance(state, dict):
-                yield state
+        states = [_object(payload) for _topic, payload in messages]
+        return [state for state in states if isinstance(state, dict)]
+
+
+def _object(payload):
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return None

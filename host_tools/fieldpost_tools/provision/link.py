@@ -214,8 +214,6 @@ def _no_port(port):
         serial.Serial(port, exclusive=True).close()
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
-        if number:
-            reason = os.strerror(number).lower()
-        elif "lock" not in str(error):
-            reason = "no such serial port"
+        if "lock" not in str(error):
+            reason = os.strerror(number).lower() if number else "no such serial port"
     return PortError(f"{port}: {reason}")
