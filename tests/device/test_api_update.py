@@ -8,6 +8,7 @@ from binascii import b2a_base64
 
 from gateways_kit import Board, exists
 
+import slots
 from fieldpost import __version__, release
 from fieldpost.api import update
 from fieldpost.compat import MPY, asyncio, hexlify, sleep_ms
@@ -26,24 +27,6 @@ NEW = {
     "pkg/part.mpy": b"new" * 300,
     "pkg/same.mpy": b"s" * 1300,
 }
-
-
-class Slots:
-    """As much of the firmware's module ``slots`` as is asked for."""
-
-    ROOT = ROOT
-
-    def __init__(self, active="a", trial=False):
-        self.state = {"active": active, "trial": trial, "attempts": 0, "returned": None}
-
-    def read(self):
-        return self.state
-
-    def other(self, active):
-        return "b" if active == "a" else "a"
-
-    def switch(self, slot):
-        self.state = {"active": slot, "trial": True, "attempts": 0, "returned": None}
 
 
 class Machine:
@@ -109,13 +92,15 @@ def tree(folder):
 class Client:
     """A board with slots, of which ``a`` holds ``OLD``, and what a host does."""
 
-    def __init__(self, slots=None, **config):
+    def __init__(self, **config):
         clear(ROOT[:-1])
         make_folder(ROOT + "b")
         store(ROOT + "a/", dict(OLD, release=manifest(OLD, __version__)))
+        slots.ROOT = ROOT
+        sys.modules["slots"] = slots
+        slots.switch("a")
+        slots.healthy()
         update._staged = None
-        self.slots = slots or Slots()
-        sys.modules["slots"] = self.slots
         self.config = config
         self.board = Board(**config)
         self.sent = []
@@ -181,7 +166,7 @@ async def test_only_what_the_node_does_not_have_is_sent():
     staged = (await client.call("status"))["staged"]
     assert [staged[key] for key in ("phase", "files", "need")] == ["receiving", 4, 0]
     assert not exists(ROOT + "b/release")
-    assert client.slots.state["active"] == "a"
+    assert slots.read()["active"] == "a"
 
     sys.modules["machine"] = machine = Machine()
     try:
@@ -191,7 +176,7 @@ async def test_only_what_the_node_does_not_have_is_sent():
         assert machine.resets == 1
     finally:
         del sys.modules["machine"]
-    assert client.slots.state["active"] == "b" and client.slots.state["trial"]
+    assert slots.read()["active"] == "b" and slots.read()["trial"]
     assert tree(ROOT + "b/") == dict(NEW, release=manifest(NEW))
     assert tree(ROOT + "a/") == dict(OLD, release=manifest(OLD, __version__))
     assert content(client.board.node.config_path) == config
@@ -373,7 +358,7 @@ async def test_manifests_that_are_refused():
         assert await client.refused("apply") == "failed"
         assert tree(ROOT + "b/") == {"pkg/kept.mpy": b"kept", "release~": text}
     assert sorted(os.listdir(".")) == before
-    assert client.slots.state["active"] == "a"
+    assert slots.read()["active"] == "a"
     await client.bring(NEW)
     await client.call("apply")
 
@@ -403,7 +388,7 @@ async def test_a_file_that_does_not_survive_on_flash():
     await client.bring(NEW)
     store(ROOT + "b/", {"pkg/same.mpy": b"t" * 1300})
     assert await client.refused("apply") == "damaged: pkg/same.mpy"
-    assert client.slots.state["active"] == "a"
+    assert slots.read()["active"] == "a"
     assert not exists(ROOT + "b/release")
     client.sent = []
     await client.bring(NEW)
@@ -438,17 +423,23 @@ async def test_signatures():
 
 async def test_boards_that_take_none():
     listing = manifest(NEW)
-    client = Client(Slots(trial=True))
+    client = Client()
+    slots.switch("a")
     store(ROOT + "b/", {"release": b"the one to return to"})
     args = {"version": "2.0.0", "size": len(listing), "sha256": digest(listing)}
     assert await client.refused("begin", **args) == "on trial"
     assert exists(ROOT + "b/release")
-    client = Client(Slots(active=None))
+    os.remove(ROOT + "a/release")
+    os.remove(ROOT + "b/release")
+    os.remove(ROOT + "slot")
     assert await client.refused("begin", **args) == "no slots"
     assert (await client.call("status"))["sha256"] is None
-    del sys.modules["slots"]
-    assert await client.refused("begin", **args) == "no slots"
-    assert (await client.call("status"))["slot"] is None
+    found, update._slots = update._slots, lambda: None
+    try:
+        assert await client.refused("begin", **args) == "no slots"
+        assert (await client.call("status"))["slot"] is None
+    finally:
+        update._slots = found
 
 
 async def test_health_is_not_proved_any_more_once_the_next_release_is_active():
@@ -464,14 +455,16 @@ async def test_a_switch_that_fails():
     client = Client()
     await client.bring(NEW)
 
-    def switch(_slot):
+    def full(_slot):
         raise OSError(28)
 
-    client.slots.switch = switch
-    assert "28" in await client.refused("apply")
-    assert await client.refused("need") != "preparing"
-    client.slots = Slots()
-    sys.modules["slots"] = client.slots
+    switch, slots.switch = slots.switch, full
+    try:
+        assert "28" in await client.refused("apply")
+    finally:
+        slots.switch = switch
+    assert slots.read()["active"] == "a" and not slots.read()["trial"]
+    assert "28" in await client.refused("need")
     await client.bring(NEW)
     await client.call("apply")
 
