@@ -2,14 +2,8 @@
 
 import sys
 
-from fieldpost.compat import asyncio, const, sleep_ms, ticks_diff, ticks_ms, unload
+from fieldpost.compat import asyncio, const, unload
 
-#: How long a node has to run to be healthy; any link to a broker makes it so at once.
-HEALTHY_MS = 60000
-#: How long a release on trial may take to be healthy before the board resets.
-TRIAL_MS = 300000
-
-_POLL_MS = const(1000)
 _UPLINK_STALE_MS = const(900000)
 
 
@@ -17,23 +11,22 @@ def main():
     """Hold the board in safe mode where there is a reason to; else run its node for ever."""
     from . import own, safe
 
-    slots = sys.modules.get("slots")
-    reason = safe.reason(slots.read()["attempts"] if slots else 0)
+    reason = safe.reason(sys.modules["slots"].read()["attempts"] if "slots" in sys.modules else 0)
     if reason:
         safe.hold(reason)
     own.load()
     own = safe = None
     unload("fieldpost_board.own")
     unload("fieldpost_board.safe")
-    asyncio.run(_run(slots))
+    asyncio.run(_run())
 
 
-async def _run(slots):
+async def _run():
     from fieldpost.node import Node
 
     node = Node("config.json")
-    if slots:
-        node.supervisor.start("health", lambda _task: prove(node, slots))
+    if "slots" in sys.modules:
+        node.supervisor.start("health", lambda _task: _prove(node))
     if node.settings["network"]:
         from .uplink import keep
 
@@ -41,22 +34,7 @@ async def _run(slots):
     await node.run(console=True)
 
 
-async def prove(node, slots):
-    """Task: call ``slots.healthy`` once the node is: a link is up, or it has run long enough.
+async def _prove(node):
+    from .health import prove
 
-    A release on trial needs a link, unless the node is to have none, and where it gets none in
-    ``TRIAL_MS`` the board resets, which is a failed start.
-    """
-    trial = slots.read()["trial"]
-    began = ticks_ms()
-    while not any(link.connected for link in node.links):
-        ran = ticks_diff(ticks_ms(), began)
-        if ran >= HEALTHY_MS and not (trial and node.links):
-            break
-        if trial and ran >= TRIAL_MS:
-            from machine import reset
-
-            print("this release is on trial and has reached no broker: reset")
-            reset()
-        await sleep_ms(_POLL_MS)
-    slots.healthy()
+    await prove(node)

@@ -108,7 +108,7 @@ def firmware(micropython, release, tmp_path):
 
 def test_a_release_in_a_slot_runs_and_is_healthy_after_a_while(firmware):
     made = firmware()
-    made.set("run", HEALTHY_MS=500)
+    made.set("health", HEALTHY_MS=500)
     with made.board as board:
         made.until(attempts=1)
         made.until(attempts=0, active="a", trial=False)
@@ -116,6 +116,7 @@ def test_a_release_in_a_slot_runs_and_is_healthy_after_a_while(firmware):
         assert board.exec("import sys, fieldpost; print(sys.path[0], fieldpost.__file__)") == (
             "/a /a/fieldpost/__init__.mpy\n"
         )
+        assert board.exec("print([name for name in sys.modules if 'slots' in name])") == "[]\n"
 
 
 def test_a_soft_reset_by_a_host_tool_is_no_start(firmware):
@@ -170,7 +171,7 @@ def test_a_broken_slots_py_leaves_the_first_slot_and_the_repl(firmware):
 
 def test_a_torn_slot_file_starts_what_is_there(firmware):
     made = firmware()
-    made.set("run", HEALTHY_MS=0)
+    made.set("health", HEALTHY_MS=0)
     (made.folder / "slot").write_bytes(b'12345678 {"active": "b", "tr')
     with made.board:
         made.until(active="a", attempts=0)
@@ -183,7 +184,7 @@ def test_a_torn_slot_file_starts_what_is_there(firmware):
 def test_a_crash_loop_ends_in_safe_mode_and_that_ends_too(firmware):
     made = firmware(BROKEN)
     made.set("safe", HOLD_S=0.5)
-    made.set("run", HEALTHY_MS=0)
+    made.set("health", HEALTHY_MS=0)
     with made.board as board:
         for _ in range(5):
             board.wait_for("ConfigError: node: 'no spaces'")
@@ -233,7 +234,7 @@ def test_a_held_button_keeps_the_node_from_starting(firmware):
     (made.folder / "pins" / "5").write_text("0")
     (made.folder / "board.json").write_text('{"button": 5}')
     made.set("safe", HOLD_S=0.2)
-    made.set("run", HEALTHY_MS=0)
+    made.set("health", HEALTHY_MS=0)
     with made.board as board:
         board.wait_for("safe mode: the button is held")
         (made.folder / "pins" / "5").write_text("1")
@@ -249,7 +250,7 @@ def test_buttons_of_a_board_file(firmware):
     (pins / "5").write_text("1")
     (pins / "6").write_text("0")
     reason = "from fieldpost_board import safe; print(safe.reason(5))"
-    made.set("run", HEALTHY_MS=0)
+    made.set("health", HEALTHY_MS=0)
     with made.board as board:
         made.until(attempts=0)
         made.interrupt()
@@ -284,7 +285,7 @@ def try_out(made):
 def test_a_release_that_crashes_at_import_returns_to_the_former_one(firmware):
     made = firmware()
     made.break_slot("b")
-    made.set("run", HEALTHY_MS=0)
+    made.set("health", HEALTHY_MS=0)
     try_out(made)
     for _ in range(3):
         made.board.wait_for("ValueError: bad release")
@@ -306,7 +307,7 @@ def test_a_release_that_reaches_no_broker_returns(firmware, release):
     made = firmware({**NODE, "mqtt": [{"host": "127.0.0.1", "port": 9}]})
     made.install(release, "b")
     # On trial, running alone proves nothing.
-    made.set("run", HEALTHY_MS=0, TRIAL_MS=0)
+    made.set("health", HEALTHY_MS=0, TRIAL_MS=0)
     try_out(made)
     for _ in range(3):
         made.board.wait_for("this release is on trial and has reached no broker: reset")
@@ -318,7 +319,7 @@ def test_a_release_that_reaches_no_broker_returns(firmware, release):
 def test_a_release_of_a_node_without_brokers_has_to_run_for_a_while(firmware, release):
     made = firmware()
     made.install(release, "b")
-    made.set("run", HEALTHY_MS=500, TRIAL_MS=60000)
+    made.set("health", HEALTHY_MS=500, TRIAL_MS=60000)
     made.board.start()
     made.until(attempts=0)
     try_out(made)
