@@ -34,16 +34,36 @@ class Node:
     ``bus``, ``clock``, ``supervisor``. ``counters`` are totals since boot; ``errors`` are the last
     ones: ``(clock.mono_ms(), what failed, text)``. ``config_path`` is the file of the
     configuration, None for a dict; ``plan_path`` that of its plan, None where it has no room.
+    ``state_sent``: when the state was published, None to have that done soon.
     """
 
     def __init__(self, config, folder="data"):
-        from . import build, plan
-        from .counters import Counters, make_folder
+        from .counters import load, make_folder
 
         self.config_path = config if isinstance(config, str) else None
         #: Held while the configuration changes.
         self.changing = asyncio.Lock()
         make_folder(folder)
+        #: What ``trial`` says of the configuration: on trial, or returned to; None otherwise.
+        self.trial = load(folder + "/trial") if self.config_path else None
+        if self.trial:
+            from .trial import begin
+
+            begin(self, config, folder)
+        try:
+            self._make(config, folder)
+        except Exception as error:
+            if not self.trial:
+                raise
+            from .trial import refuse
+
+            refuse(self, config, folder, error)
+            self._make(config, folder)
+
+    def _make(self, config, folder):
+        from . import build, plan
+        from .counters import Counters
+
         made = plan.load(config, folder)
         self.plan_path = made.path
         for name in made.modules:
@@ -70,7 +90,7 @@ class Node:
         self.points = {}
         self.subscriptions = {}
         self.publisher = self.webhooks = None
-        self._state_sent = None
+        self.state_sent = None
         self.alarms = None
         build.build(self, head, made.devices())
         build.configure_alarms(self, made)
@@ -100,7 +120,11 @@ class Node:
                 self.start_subscriber(subscriber)
         self.start_alarms()
         self.start_webhooks()
-        self._start_ntp()
+        if self.trial:
+            from .trial import start
+
+            start(self)
+        self.start_ntp()
         self._start_watchdog()
         if console and self.settings["api"]["serial"]:
             from .api.serial import serve
@@ -175,7 +199,8 @@ class Node:
         if self.webhooks and "webhooks" not in self.supervisor.tasks:
             self.supervisor.start("webhooks", self.webhooks.run, 7200000)
 
-    def _start_ntp(self):
+    def start_ntp(self):
+        """Start asking for the time, where the configuration names servers."""
         clock = self.settings["clock"]
         if clock["ntp"]:
             from .sntp import keep
@@ -208,6 +233,8 @@ class Node:
         yield "counters", self._totals()
         yield "logs", {id: self.subscriptions[id].state() for id in self.subscriptions}
         yield "devices", {device.id: device.status for device in self.devices.values()}
+        if self.trial:
+            yield "config", self.trial
 
     def _totals(self):
         totals = dict(self.counters)
@@ -225,7 +252,7 @@ class Node:
 
     def announce(self):
         """Tell the peers of every link which points there are, and the node's state."""
-        self._state_sent = None
+        self.state_sent = None
         for link in self.links:
             self._announce(link)
 
@@ -256,7 +283,7 @@ class Node:
             # Not kept: with the next connection there is a newer one.
             payload = memoryview(self.outlet.buf)[:end]
             link.publish(self.prefix + "/state", payload, 1, True, keep=False)
-        self._state_sent = ticks_ms()
+        self.state_sent = ticks_ms()
 
     # -- what happens
 
@@ -294,7 +321,7 @@ class Node:
             subscription.ring.tend()
         if self.api:
             self.api.tend()
-        sent = self._state_sent
+        sent = self.state_sent
         if sent is None or ticks_diff(ticks_ms(), sent) >= self.settings["state_interval"]:
             self._publish_state()
 
@@ -308,7 +335,7 @@ class Node:
 
     def _on_change(self, _kind, _key, _data):
         # The next tend publishes the state.
-        self._state_sent = None
+        self.state_sent = None
 
     def _on_error(self, _kind, key, error):
         self.counters["errors"] += 1
@@ -346,7 +373,7 @@ def _announcement(device, points):
 
 def _forget():
     """Give back the memory of what is needed only while a node is made or changed."""
-    for name in ("build", "plan", "counters", "smallfile", "reconfigure"):
+    for name in ("build", "plan", "counters", "smallfile", "reconfigure", "changes"):
         unload("fieldpost." + name)
     gc.collect()
 

@@ -124,11 +124,9 @@ def load(config, folder, name=_FILE):
     plan = None
     path = folder + name
     if isinstance(config, str):
-        if name != NEXT:
-            # A change of the configuration that the power ended.
-            remove(config + ".next")
-            remove(folder + NEXT)
         made = [__version__, _crc_of(config)]
+        if name != NEXT:
+            _settle(config, folder, made)
     else:
         plan = _make(config)
         made = [__version__, _digest(config)]
@@ -136,8 +134,7 @@ def load(config, folder, name=_FILE):
     if origin is not None and origin["made"] == made:
         return Plan(origin["modules"], path=path)
     if plan is None:
-        with open(config) as file:
-            plan = _make(json.load(file))
+        plan = _make(_read(config))
     try:
         _save(path, plan, made)
     except OSError:
@@ -145,6 +142,29 @@ def load(config, folder, name=_FILE):
         remove(path)
         return plan
     return Plan(plan.modules, path=path)
+
+
+def _settle(config, folder, made):
+    """Finish a change of the configuration that the power, or a restart, ended."""
+    remove(config + ".next")
+    origin = _origin(folder + NEXT)
+    if origin is not None and origin["made"] == made:
+        # It had become the configuration.
+        os.rename(folder + NEXT, folder + _FILE)
+    else:
+        remove(folder + NEXT)
+
+
+def _read(path):
+    """What a file says, with the secrets that are kept apart from it."""
+    from . import secrets
+
+    with open(path) as file:
+        config = json.load(file)
+    if isinstance(config, dict):
+        secrets.merge(config, secrets.load(path, config.pop("secrets", None)))
+    unload("fieldpost.secrets")
+    return config
 
 
 def _make(config):
@@ -281,6 +301,7 @@ def _digests(config):
         },
         "publish": {"": _digest(config["publish"])},
         "webhooks": {"": _digest(config["webhooks"])},
+        "alarms": {"": _digest([config["alarms"], config["faults"]])},
     }
 
 

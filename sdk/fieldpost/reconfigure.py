@@ -8,8 +8,8 @@ acquisition rules take effect at once; logs and cursors that remain are not touc
 import json
 
 from . import attach, build, plan
+from .changes import differences, fixed
 from .compat import unload
-from .errors import ConfigError
 
 
 async def apply(node, config):
@@ -21,22 +21,19 @@ async def apply(node, config):
     Returns the names of what was changed: ``mqtt:main`` (``mqtt:main reconnect`` where it
     reconnects), ``device:ahu-1``, ``subscription:default``, ``subscriber:default:collector``,
     ``alarm:hot``, ``publish`` ... Raises ConfigError as well for what only a restart can change:
-    the node's name, the shape of a log.
+    the node's name, its network, the watchdog, the shape of a log.
     """
     made = plan.load(config, node.folder, plan.NEXT)
     head = made.head()
-    old, new = json.loads(node.digests), json.loads(head["digests"])
-    try:
-        _check_fixed(node, head, old["shape"], new["shape"])
-    except ConfigError:
+    error = fixed(node, head)
+    if error:
         made.discard()
-        raise
-    changes = {kind: _differences(old[kind], new[kind]) for kind in new}
+        raise error
+    old, new = json.loads(node.digests), json.loads(head["digests"])
+    changes = {kind: differences(old[kind], new[kind]) for kind in new}
     node.digests = _in_doubt(old, new)
     done = await _parts(node, made, head, changes)
-    node.settings = head["settings"]
-    if node.api:
-        node.api.settings.update(node.settings["api"])
+    done += await _settings(node, head["settings"])
     made.adopt(node.folder)
     node.plan_path = made.path
     node.digests = head["digests"]
@@ -66,9 +63,16 @@ async def _parts(node, made, head, changes):
     return done
 
 
-def _differences(old, new):
-    """Keys whose row came, went or changed."""
-    return [key for key in new if old.get(key) != new[key]] + [k for k in old if k not in new]
+async def _settings(node, settings):
+    """Change the node's scalars; returns the name of what had to start anew."""
+    old, node.settings = node.settings, settings
+    if node.api:
+        node.api.settings.update(settings["api"])
+    if settings["clock"] == old["clock"]:
+        return []
+    await node.supervisor.stop("ntp")
+    node.start_ntp()
+    return ["clock"]
 
 
 def _in_doubt(old, new):
@@ -76,16 +80,6 @@ def _in_doubt(old, new):
     doubt = {kind: dict.fromkeys(list(old[kind]) + list(new[kind]), 0) for kind in new}
     doubt["shape"] = old["shape"]
     return json.dumps(doubt)
-
-
-def _check_fixed(node, head, old, new):
-    name = head["settings"]["node"]
-    if name != node.name:
-        raise ConfigError("node", name, node.name + " until a restart")
-    for i, row in enumerate(head["subscriptions"]):
-        if old.get(row["id"], new[row["id"]]) != new[row["id"]]:
-            path = "subscriptions[%d]" % i
-            raise ConfigError(path, row["id"], "the same size and overflow until a restart")
 
 
 async def _links(node, rows, changed, done):

@@ -91,7 +91,7 @@ class Transfer:
         state = self._known()
         if state["offset"] != state["size"]:
             raise ApiError("incomplete: %d of %d bytes" % (state["offset"], state["size"]))
-        if await self._digest() != state["sha256"]:
+        if await digest_of(self.path) != (state["size"], state["sha256"]):
             self.abort()
             raise ApiError("sha256 differs")
         return self.path
@@ -111,22 +111,24 @@ class Transfer:
         self.abort()
         raise ApiError("not stored: %r" % error)
 
-    async def _digest(self):
-        made = sha256()
-        buf = bytearray(_BLOCK)
-        view = memoryview(buf)
-        at = 0
-        while True:
-            # Not left open while others have their turn: they may replace it.
-            with open(self.path, "rb") as file:
-                file.seek(at)
-                for _ in range(_BLOCKS):
-                    count = file.readinto(buf)
-                    made.update(view[:count])
-                    at += count
-            if count < _BLOCK:
-                return hexlify(made.digest())
-            await sleep_ms(0)
+
+async def digest_of(path):
+    """``(bytes, SHA-256 in hex)`` of a file, with turns for other tasks. Raises OSError."""
+    made = sha256()
+    buf = bytearray(_BLOCK)
+    view = memoryview(buf)
+    at = 0
+    while True:
+        # Not left open while others have their turn: they may replace it.
+        with open(path, "rb") as file:
+            file.seek(at)
+            for _ in range(_BLOCKS):
+                count = file.readinto(buf)
+                made.update(view[:count])
+                at += count
+        if count < _BLOCK:
+            return at, hexlify(made.digest())
+        await sleep_ms(0)
 
 
 def check_signature(node, words, signature):

@@ -1,6 +1,6 @@
 """API module gateways: gateways and addresses, their values, and changes that last."""
 
-from gateways_kit import DEVICES, SMALL, Board, Vault, exists, saved
+from gateways_kit import DEVICES, SECRET, SMALL, Board, Vault, exists, saved
 
 from fieldpost import texts
 from fieldpost.compat import asyncio, sleep_ms, ticks_diff, ticks_ms
@@ -378,7 +378,8 @@ async def test_what_is_shown_can_be_given():
         await board.call("gateways.updateGateway", gateway=gateway, changes=shown)
         again = await board.call("gateways.getGateway", gateway=gateway)
         assert dict(again, state=0) == dict(shown, state=0)
-    assert saved()["devices"][2]["password"]
+    assert saved()["devices"][2]["has_password"] is True
+    assert board.node.devices["safe"].driver.config["password"] == SECRET
     shown = await board.call("gateways.getAddress", address="set")
     await board.call("gateways.updateAddress", address="set", changes=shown)
     await sleep_ms(60)

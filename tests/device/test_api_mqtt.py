@@ -59,9 +59,10 @@ async def test_insert_update_and_delete_brokers():
     # What is shown can be given, and the password stays.
     [main, _] = await board.call("mqtt.getBrokers")
     assert await board.call("mqtt.updateBroker", broker="main", changes=main) == "main"
-    assert saved()["mqtt"][0]["password"] == SECRET
+    assert saved()["mqtt"][0]["has_password"] is True
+    assert board.node.links[0].config["password"] == SECRET
     await board.call("mqtt.updateBroker", broker="main", changes={"password": None})
-    assert "password" not in saved()["mqtt"][0]
+    assert "has_password" not in saved()["mqtt"][0]
     assert (await board.call("mqtt.getBrokers"))[0]["has_password"] is False
     assert await board.call("mqtt.deleteBroker", broker="main") is True
     for _ in range(2):

@@ -31,6 +31,12 @@ def fresh():
     return made
 
 
+def content():
+    """What the file has."""
+    with open(PATH, "rb") as file:
+        return file.read()
+
+
 def refusal(function, *args):
     """The text of what it raises."""
     try:
@@ -59,8 +65,7 @@ async def test_in_parts_over_restarts():
     state = {"sha256": digest(TEXT), "size": len(TEXT), "offset": len(TEXT), "note": 7}
     assert Transfer(PATH).state() == state
     assert await Transfer(PATH).finish() == PATH
-    with open(PATH, "rb") as file:
-        assert file.read() == TEXT
+    assert content() == TEXT
 
 
 async def test_wrong_parts_are_refused():

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import importlib
 import json
 import sys
@@ -31,18 +32,38 @@ NODE = {
     "alarms": [{"id": "tank-full", "type": "high_limit", "point": "tank/level", "limit": 50}],
     "publish": {"value": [{"topic": "site/{node}/{device_id}/{point_id}"}]},
 }
+#: What is pushed: the same with another interval, and the password that the node has.
+BROKER = {"host": "127.0.0.1", "port": 1, "has_password": True, "backoff_min_ms": 60000}
+PUSHED = json.dumps({**NODE, "mqtt": [BROKER], "state_interval": 30000}).encode()
+PUSHED_SHA256 = hashlib.sha256(PUSHED).hexdigest()
 SETTLE_S = 1.2
+DATA_CHARS = 100
 PREPARE_S = 0.3
 OLD = Release("0.1.0", None, [File.of("fieldpost/node.mpy", b"old"), File.of("a.mpy", b"same")])
 NEW = Release("0.2.0", None, [File.of("fieldpost/node.mpy", b"new"), File.of("a.mpy", b"same")])
 
 
+def _base64(content):
+    return base64.b64encode(content).decode()
+
+
 def _put(file, content):
-    return {"file": file, "offset": 0, "data": base64.b64encode(content).decode()}
+    return {"file": file, "offset": 0, "data": _base64(content)}
 
 
 #: ``(method, arguments)`` in the order in which they are called: later ones see what earlier did.
 CALLS = (
+    ("config.get", {}),
+    ("config.begin", {"size": len(PUSHED), "sha256": PUSHED_SHA256, "base": 0}),
+    ("config.put", {"offset": 0, "data": _base64(PUSHED[:60])}),
+    ("config.put", {"offset": 0, "data": _base64(PUSHED[:60])}),
+    ("config.status", {}),
+    ("config.put", {"offset": 60, "data": _base64(PUSHED[60:])}),
+    ("config.apply", {"confirm_s": 30}),
+    ("config.history", {}),
+    ("config.getRevision", {"revision": 0}),
+    ("config.rollback", {"revision": 0}),
+    ("config.abort", {}),
     ("gateways.getGateways", {"filter": {"driver": ["virtual"]}}),
     ("gateways.getGateway", {"gateway": "tank"}),
     ("gateways.getAddresses", {"filter": {"gateway.driver": ["virtual"], "name": "level"}}),
@@ -194,10 +215,17 @@ async def _all(dispatcher):
     for number, (name, arguments) in enumerate(CALLS, 1):
         module, method = name.split(".")
         request = {"id": number, "module": module, "method": method, **arguments}
-        made.setdefault(name, []).append((request, await _answer(dispatcher, request)))
+        reply = await _answer(dispatcher, request)
+        made.setdefault(name, []).append((_short(request), reply))
         if name == "update.put":
             await asyncio.sleep(PREPARE_S)
     return made
+
+
+def _short(request):
+    """A request as it is shown: its data are not, at any length."""
+    text = request.get("data", "")
+    return request if len(text) < DATA_CHARS else {**request, "data": text[:DATA_CHARS] + "…"}
 
 
 async def _answer(dispatcher, request):

@@ -67,11 +67,12 @@ def get_audit(node, _args):
 
 def get_config(node, _args):
     """The configuration as it is in the file. Secrets are not shown: ``has_password`` and the like
-    say whether they are set. Error: ``configuration is not a file``.
+    say which are set. Error: ``configuration is not a file``.
     """
-    from .. import staging
+    from .config import get
 
-    return staging.hide(staging.read(node))
+    shown = get(node, None)
+    return dict(shown["config"], revision=shown["revision"])
 
 
 def set_time(node, args):
