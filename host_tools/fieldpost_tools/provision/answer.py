@@ -95,10 +95,11 @@ class Mqtt:
     def wait(self, timeout_s):
         """The ``Answer``. Raises ApiTimeout."""
         begin = time.monotonic()
-        while (passed := time.monotonic() - begin) < timeout_s:
+        while time.monotonic() - begin < timeout_s:
             for state in self._states(PAUSE_S):
                 if state.get("state") == "online" and state.get("boot") != self._boot:
-                    return Answer(self._node, state.get("version", ""), passed)
+                    version = state.get("version", "")
+                    return Answer(self._node, version, time.monotonic() - begin)
         raise ApiTimeout(f"{self._node} is not online at {self._address} after {timeout_s:.0f} s")
 
     def _states(self, wait_s):
