@@ -6,12 +6,14 @@ import hmac
 import http.server
 import json
 import queue
+import re
 import shutil
 import threading
 import time
 
 import pytest
 
+import device_suite
 from api_lines import Mqtt
 from fieldpost import config
 from fieldpost_tools import build, data
@@ -66,6 +68,14 @@ def example(name):
     if name != "own_driver":
         config.validate(made)
     return made
+
+
+def test_the_networks_of_the_docs_are_valid():
+    page = (device_suite.ROOT / "docs" / "firmware.md").read_text(encoding="utf-8")
+    blocks = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
+    button, network = blocks
+    assert set(button) == {"button", "pressed"}
+    config.validate({"node": "docs", **network})
 
 
 def value_of(line, device, point):
