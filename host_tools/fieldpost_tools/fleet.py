@@ -30,7 +30,8 @@ class Outcome:
     """What became of one node.
 
     ``status``: "ok", "unchanged", "failed", "offline" or a word of the work's own; ``detail``:
-    one line for a person; ``facts``: columns of the table, ``{"revision": "4 → 5"}``.
+    one line for a person; ``facts``: columns of the table, ``{"revision": "4 → 5"}``; what is no
+    text is in ``rows`` only.
     """
 
     node: str
@@ -98,12 +99,13 @@ def table(outcomes):
     from rich.text import Text
 
     outcomes = sorted(outcomes, key=lambda outcome: outcome.node)
-    facts = list(dict.fromkeys(name for outcome in outcomes for name in outcome.facts))
+    facts = [name for one in outcomes for name, fact in one.facts.items() if isinstance(fact, str)]
+    facts = list(dict.fromkeys(facts))
     made = Table("node", *facts, "status", "detail")
     made.add_column("s", justify="right")
     for one in outcomes:
         status = Text(one.status, _STYLES.get(one.status, ""))
-        texts = [Text(str(one.facts.get(name, ""))) for name in facts]
+        texts = [Text(one.facts.get(name, "")) for name in facts]
         made.add_row(Text(one.node), *texts, status, Text(one.detail), f"{one.seconds:.1f}")
     return made
 

@@ -198,6 +198,19 @@ def test_an_error_without_an_id_may_be_of_another_client(broker, url, fake):
             client.call("system.echo", x="x" * 256)
 
 
+def test_a_call_ends_when_the_node_goes(broker, url, fake):
+    with (
+        fake_node.on_mqtt(fake, broker.host, broker.port),
+        Client(MqttTransport(url, "gw-1")) as client,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(client.call, "system.wait", seconds=5)
+        time.sleep(0.2)
+        publish(broker, "fieldpost/nodes/gw-1/state", b'{"state":"offline"}')
+        with pytest.raises(ApiLinkError, match=r"node 'gw-1' .* is offline"):
+            waiting.result(2)
+
+
 def test_nodes_share_a_connection(broker, url):
     fakes = {f"gw-{i}": fake_node.FakeNode(system__echo=lambda i=i: i) for i in range(5)}
     with contextlib.ExitStack() as stack:

@@ -77,6 +77,12 @@ def test_values_go_by_name():
     )
 
 
+def test_a_list_of_texts_is_one_value():
+    """``mqtt`` of ``api`` is no list of brokers."""
+    (found,) = diff.compare({"api": {"mqtt": ["read", "config.*"]}}, {"api": {"mqtt": ["read"]}})
+    assert str(found) == '~ api.mqtt: ["read", "config.*"] → ["read"]'
+
+
 def test_another_order_is_told():
     two = copy.deepcopy(CONFIG)
     two["mqtt"].append({"name": "b", "host": "h"})

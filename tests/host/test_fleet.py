@@ -80,7 +80,7 @@ def test_who_stops_looking_begins_no_more():
 def test_summary():
     outcomes = [
         fleet.Outcome("gw-2", "failed", "[bold] no", 1.25),
-        fleet.Outcome("gw-1", "ok", "applied", 0.5, {"revision": "1 → 2"}),
+        fleet.Outcome("gw-1", "ok", "applied", 0.5, {"revision": "1 → 2", "x": [1]}),
         fleet.Outcome("gw-3", "ok", "applied", 0.5, {"revision": "7 → 8"}),
         fleet.Outcome("gw-4", "waiting", "", 0.5),
     ]
@@ -106,6 +106,7 @@ def test_summary():
         "detail": "applied",
         "seconds": 0.5,
         "revision": "1 → 2",
+        "x": [1],
     }
 
 

@@ -1,9 +1,10 @@
 """Configurations brought to real nodes: virtual boards, CPython nodes, mosquitto."""
 
-import asyncio
 import contextlib
 import json
-import threading
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 
 import servers
 from api_lines import NODE, board
-from fieldpost.node import Node
+from device_suite import ROOT
 from fieldpost_tools import api, cli
 from fieldpost_tools.config import files, push
 
@@ -239,35 +240,33 @@ def test_secrets_are_nowhere_but_in_their_place(running, monkeypatch):
 
 
 class Nodes:
-    """CPython nodes of the real SDK, in a thread of their own; a context manager that stops."""
+    """CPython nodes of the real SDK, in a process of their own; a context manager that kills."""
 
-    def __init__(self, folder, *configs):
-        self._paths = []
-        for config in configs:
-            path = folder / config["node"]
+    CODE = """
+import asyncio, sys
+from fieldpost.node import Node
+
+async def main():
+    nodes = [Node(path + "/config.json", path + "/data") for path in sys.argv[1:]]
+    await asyncio.gather(*(node.run() for node in nodes))
+
+asyncio.run(main())
+"""
+
+    def __init__(self, folder, umqtt_path, *configs):
+        self._paths = [folder / config["node"] for config in configs]
+        self._path = os.pathsep.join((str(ROOT / "sdk"), umqtt_path))
+        for path, config in zip(self._paths, configs, strict=True):
             path.mkdir()
             (path / "config.json").write_text(json.dumps(config))
-            self._paths.append(path)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
-
-    async def _run(self):
-        self._stop = asyncio.Event()
-        nodes = [Node(str(path / "config.json"), str(path / "data")) for path in self._paths]
-        tasks = [asyncio.create_task(node.run()) for node in nodes]
-        await self._stop.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def __enter__(self):
-        self._thread.start()
-        return self
+        command = [sys.executable, "-c", self.CODE, *self._paths]
+        self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": self._path})
 
     def __exit__(self, *_exc_info):
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(WAIT_S)
-        self._loop.close()
+        self._process.kill()
+        self._process.wait()
 
 
 def test_twenty_nodes_with_two_bad_ones_and_one_offline(
@@ -290,11 +289,12 @@ def test_twenty_nodes_with_two_bad_ones_and_one_offline(
     options = ("--mqtt", url(mosquitto), "--inventory", inventory, "--timeout", "5")
     arguments = ("--confirm-s", "4", "--parallel", "20", "--json")
     env = {"FIELDPOST_FLEET_KEY": FLEET_KEY}
+    there = [configs[name] for name in names[2:19]]
     with contextlib.ExitStack() as stack:
         for name in names[:2]:
             stack.enter_context(board(configs[name]))
-        stack.enter_context(Nodes(tmp_path, *(configs[name] for name in names[2:19])))
-        with Nodes(tmp_path, configs["gw-20"]):
+        stack.enter_context(Nodes(tmp_path, umqtt_path, *there))
+        with Nodes(tmp_path, umqtt_path, configs["gw-20"]):
             wait_online(mosquitto, *names)
         first = run("push", options, *arguments, code=1, env=env)
         rows = {row["node"]: row for row in json.loads(first.stdout)}

@@ -101,3 +101,6 @@ class MqttTransport:
             self._receive(payload)
         elif kind == "state":
             self.node_state = state_word(payload)
+            if self.node_state == "offline":
+                # It will not answer any more.
+                self._lost(ApiLinkError(f"{self} is offline"))

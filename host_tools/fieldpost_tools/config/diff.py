@@ -78,7 +78,7 @@ def _values(path, key, old, new):
             yield Change(path, _kind(old, new), secret=True)
     elif isinstance(old, dict) and isinstance(new, dict):
         yield from _objects(path, old, new)
-    elif key in tree.IDENTITY and isinstance(old or [], list) and isinstance(new or [], list):
+    elif key in tree.IDENTITY and _are_objects(old or []) and _are_objects(new or []):
         yield from _lists(path, key, old or [], new or [])
     elif not _same(old, new):
         yield Change(path, _kind(old, new), old, new)
@@ -98,6 +98,10 @@ def _lists(path, key, old, new):
 def _named(path, before, after):
     for name in [*before, *(name for name in after if name not in before)]:
         yield from _values(tree.join(path, name), name, before.get(name), after.get(name))
+
+
+def _are_objects(value):
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
 
 def _kind(old, new):

@@ -77,7 +77,8 @@ class Result:
         """One line for a person."""
         if self.status == "unchanged":
             return "has it already"
-        return ", ".join(self.applied or [str(change) for change in self.changes])
+        words = self.applied or [str(change) for change in self.changes]
+        return ", ".join(words) if len(words) < 4 else f"{len(words)} changes"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def push(node, now, wanted, name, folder=".", confirm_s=CONFIRM_S, dry_run=False
     document.send()
     node.report("applying")
     result = _apply(node, "config.apply", {"confirm_s": confirm_s}, now, made["node"])
-    result.changes = changes
+    result.changes = changes if result.status == "ok" else []
     return result
 
 
@@ -239,9 +240,9 @@ def _followed(node, before, after, deadline):
 
     ``after`` is None where the reply was lost. Raises PushError if the node has returned.
     """
+    status = _status(node, deadline)
     lost = time.monotonic() + node.LOST_S
     while True:
-        status = _status(node, deadline)
         returned, trial = status["returned"], status["trial"]
         if trial:
             after = trial["revision"]
@@ -253,6 +254,7 @@ def _followed(node, before, after, deadline):
         elif time.monotonic() > (lost if after is None else deadline):
             raise PushError("the node has not applied it")
         time.sleep(node.STATUS_PAUSE_S)
+        status = _status(node, deadline)
 
 
 def _trial_words(trial):
