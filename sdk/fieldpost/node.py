@@ -38,14 +38,19 @@ class Node:
     """
 
     def __init__(self, config, folder="data"):
-        from .counters import load, make_folder
+        from .smallfile import load, make_folder, remove
 
         self.config_path = config if isinstance(config, str) else None
         #: Held while the configuration changes.
         self.changing = asyncio.Lock()
         make_folder(folder)
         #: What ``trial`` says of the configuration: on trial, or returned to; None otherwise.
-        self.trial = load(folder + "/trial") if self.config_path else None
+        self.trial = None
+        try:
+            self.trial = load(folder + "/trial") if self.config_path else None
+        except ValueError:
+            # What nobody can read cannot be returned to: the configuration is what it is.
+            remove(folder + "/trial")
         if self.trial:
             from .trial import begin
 

@@ -1,9 +1,9 @@
 """The board restarts itself, after what must not be lost is stored."""
 
-from .compat import asyncio, const, sleep_ms
+from .compat import asyncio, sleep_ms
 
-#: So that the reply is on its way before the board is not.
-_DELAY_MS = const(1000)
+#: Milliseconds for the reply, before the board restarts.
+DELAY_MS = 1000
 
 
 def restart(node):
@@ -20,7 +20,7 @@ def restart(node):
 
 
 async def _restart(node, reset):
-    await sleep_ms(_DELAY_MS)
+    await sleep_ms(DELAY_MS)
     try:
         for subscription in node.subscriptions.values():
             store = getattr(subscription.ring, "store", None)

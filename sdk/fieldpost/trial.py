@@ -27,8 +27,8 @@ from .smallfile import remove, save
 _FILE = "/trial"
 _BACK = ".back"
 _BOOTS = const(3)
-#: So that the reply is on its way before the link changes that it goes by.
-_REPLY_MS = const(1000)
+#: Milliseconds for the reply, before the link changes that it goes by.
+REPLY_MS = 1000
 _POLL_MS = const(100)
 
 
@@ -132,7 +132,7 @@ async def _prove(node, live):
     handle = node.bus.subscribe(LINK_UP, lambda _kind, name, _data: up.add("mqtt:" + name))
     try:
         if live:
-            await sleep_ms(_REPLY_MS)
+            await sleep_ms(REPLY_MS)
             async with node.changing:
                 up.update(_unbroken(node, await node.apply(node.config_path)))
         trial["until"] = node.clock.mono_ms() + trial["confirm_ms"]

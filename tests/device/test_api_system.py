@@ -141,7 +141,7 @@ async def test_config():
 
 async def test_reboot_answers_first():
     board = await Board().boot()
-    restart._DELAY_MS = 50
+    restart.DELAY_MS = 50
     with Machine() as machine:
         assert await board.call("system.reboot") is True
         assert machine.resets == 0
