@@ -27,6 +27,8 @@ import bench_heap  # noqa: E402
 import bench_jitter  # noqa: E402
 import bench_log  # noqa: E402
 import bench_ring  # noqa: E402
+import bench_storm  # noqa: E402
+import bench_webhook  # noqa: E402
 import rig  # noqa: E402
 
 import servers  # noqa: E402
@@ -61,6 +63,12 @@ FIGURES = {
     "ingest_records_per_s": ("records/s", AT_LEAST, 20_000),
     "ingest_postgres_records_per_s": ("records/s", None, None),
     "backfill_memory_mib": ("MiB", AT_MOST, 150),
+    "webhook_deliveries_ratio": ("× requests", None, None),
+    "webhook_deliveries_tls_ratio": ("× requests", None, None),
+    "webhook_heap_kib": ("KiB", None, None),
+    "webhook_heap_mpy_kib": ("KiB", None, None),
+    "webhook_storm_heap_kib": ("KiB", AT_MOST, 64),
+    "webhook_storm_jitter_p99_ms": ("ms", None, None),
 }
 
 
@@ -82,6 +90,8 @@ BENCHMARKS = {
     "jitter": bench_jitter.measure,
     "collect": collect,
     "export": bench_export.measure,
+    "webhook": bench_webhook.measure,
+    "storm": bench_storm.measure,
 }
 
 

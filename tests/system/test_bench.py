@@ -18,6 +18,8 @@ import bench_heap
 import bench_jitter
 import bench_log
 import bench_ring
+import bench_storm
+import bench_webhook
 import rig
 import run
 
@@ -30,6 +32,8 @@ FAST = {
     "jitter": lambda: bench_jitter.measure(seconds=1),
     "collect": lambda: run.collect(seconds=1),
     "export": lambda: bench_export.measure(seconds=1, rows=20_000, backfill_rows=20_000),
+    "webhook": lambda: bench_webhook.measure(seconds=0.5, rounds=1),
+    "storm": lambda: bench_storm.measure(events=1000, seconds=1),
 }
 OWNER = {
     "acked_json_ratio": "delivery",
@@ -55,6 +59,12 @@ OWNER = {
     "ingest_records_per_s": "export",
     "ingest_postgres_records_per_s": "export",
     "backfill_memory_mib": "export",
+    "webhook_deliveries_ratio": "webhook",
+    "webhook_deliveries_tls_ratio": "webhook",
+    "webhook_heap_kib": "webhook",
+    "webhook_heap_mpy_kib": "webhook",
+    "webhook_storm_heap_kib": "storm",
+    "webhook_storm_jitter_p99_ms": "storm",
 }
 
 

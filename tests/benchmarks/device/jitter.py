@@ -7,26 +7,11 @@ the microseconds between samples, and what the link counted.
 import asyncio
 import json
 import sys
-from array import array
-from time import ticks_us
 
-from fieldpost.compat import sleep_ms, ticks_diff
+from stopwatch import Stopwatch
+
+from fieldpost.compat import sleep_ms
 from fieldpost.node import Node
-
-
-class Stopwatch:
-    """Notes when a point is updated, without allocating."""
-
-    def __init__(self, size):
-        self.intervals = array("i", range(size))
-        self.count = -1
-
-    def __call__(self, _point, _ticks):
-        now = ticks_us()
-        if 0 <= self.count < len(self.intervals):
-            self.intervals[self.count] = ticks_diff(now, self._before)
-        self.count += 1
-        self._before = now
 
 
 async def main(config, folder, seconds):
@@ -40,7 +25,7 @@ async def main(config, folder, seconds):
     ring = node.subscriptions["default"].ring
     task.cancel()
     result = {
-        "intervals_us": list(watch.intervals)[: watch.count],
+        "intervals_us": watch.taken(),
         "records": ring.next,
         "link": link,
         "errors": node.counters["errors"],
