@@ -235,7 +235,7 @@ SCHEMA = {
         "pause": "bool = false",
         "queue": "obj webhook_queue = {}",
         "concurrency": "int 1..16 = 2",
-        "history": "int 0..1000 = 32",
+        "history": "int 0..1000 = 16",
         "dead": "int 0..256 = 8",
         "one_tls": "bool = true",
         "tls": "obj tls = ?",
@@ -245,7 +245,7 @@ SCHEMA = {
         "capacity": "int 1..100000 = 256",
         "ring_bytes": "int 1024..1048576 = 4096",
         "frame_bytes": "int 256..4096 = 1024",
-        "store": 'obj store = {"durable": true, "maxLatency": 1000}',
+        "store": 'obj store = {"durable": true, "maxLatency": 1000, "segment": 2048}',
     },
     "webhook": {
         "name": "id 1..32",

@@ -4,7 +4,7 @@ import json
 
 from http_peer import OK, Peer, reply
 from mqtt_peer import until
-from test_node import config, run_for
+from test_node import config
 from webhook_kit import clean
 
 from fieldpost.compat import asyncio, sleep_ms
@@ -38,17 +38,26 @@ class Api:
         self.node = Node(FILE, FOLDER + "/data")
 
     async def __aenter__(self):
-        self.task = asyncio.create_task(run_for(self.node, 60000))
+        self.task = asyncio.create_task(self.node.run())
         await sleep_ms(20)
         return self
 
     async def __aexit__(self, *_):
+        await self._stop()
+        clean(FOLDER)
+
+    async def restart(self):
+        """Stop the node and boot it again."""
+        await self._stop()
+        self.node = Node(FILE, FOLDER + "/data")
+        await self.__aenter__()
+
+    async def _stop(self):
         self.task.cancel()
         try:
             await self.task
         except asyncio.CancelledError:
             pass
-        clean(FOLDER)
 
     async def call(self, method, **args):
         return await self.node.dispatcher().call("python", "webhooks", method, args)
@@ -80,11 +89,64 @@ async def test_endpoints_come_change_and_go():
         await until(lambda: api.node.webhooks.counters["delivered"] == 1)
         changes = {"device_down": False, "state": "gone", "has_secret": False}
         assert await api.call("update", endpoint="ops", changes=changes) == "ops"
-        assert read()["webhooks"]["endpoints"][0]["secret"] == "s3cret"
+        assert api.node.webhooks.endpoints["ops"].row["secret"] == "s3cret"
         api.node.bus.emit("device_down", "v", "virtual")
         assert api.node.webhooks.counters["events"] == 1
         assert await api.call("delete", endpoint="ops") is True
         assert await api.call("list") == [] and read()["webhooks"]["endpoints"] == []
+
+
+async def test_urls_that_are_credentials_are_shown_by_their_host():
+    async with Peer(OK, reply(b"Content-Length: 0", status="400 x")) as peer, Api() as api:
+        row = {"name": "chat", "url": peer.url + "T0/k3y", "provider": "slack"}
+        rules = [{"event": "device_down", "urls": [peer.url + "in/{secret}"]}]
+        await api.call("insert", endpoint=row)
+        await api.call("insert", endpoint=dict(row, name="rule", secret="s3cret", rules=rules))
+        shown = await api.call("get", endpoint="chat")
+        assert shown["url"] == peer.url + "***"
+        # What is shown may be sent back, with what is to change.
+        changes = dict(await api.call("get", endpoint="rule"), min_severity="warning")
+        assert changes["rules"][0]["urls"] == [peer.url + "***"]
+        await api.call("update", endpoint="rule", changes=changes)
+        assert (await api.call("get", endpoint="rule"))["min_severity"] == "warning"
+        found = api.node.webhooks.endpoints["rule"].row["rules"][0]["urls"]
+        assert found == [peer.url + "in/{secret}"]
+        # But it is no new URL, and nothing that is refused is shown either.
+        refusal = await api.refusal("insert", endpoint=dict(shown, name="other"))
+        assert refusal.startswith("webhooks.endpoints[2].url: ")
+        bad = dict(row, name="other", url="https://h/k3y y")
+        assert "k3y" not in await api.refusal("insert", endpoint=bad)
+        bad = dict(row, name="other", url="https://h/k3y/{secret}")
+        refusal = await api.refusal("insert", endpoint=bad)
+        assert "a secret beside it" in refusal and "k3y" not in refusal
+        api.node.bus.emit("device_down", "v", "virtual")
+        await until(lambda: api.node.webhooks.counters["failed"] == 1)
+        told = [api.node.errors]
+        for method in ("list", "deliveries", "config"):
+            told.append(await api.call(method))
+        assert "k3y" not in json.dumps(told) and "s3cret" not in json.dumps(told)
+        paths = {head.split(b" ")[1] for head, _ in peer.requests}
+        assert paths == {b"/T0/k3y", b"/in/s3cret"}
+
+
+async def test_dead_letters_are_shown_and_replayed_after_a_restart():
+    refused = reply(b"Content-Length: 0", status="400 x")
+    async with Peer(refused, OK) as peer:
+        options = {"routing_key": "R" * 32}
+        row = {"name": "a", "url": peer.url, "provider": "pagerduty", "options": options}
+        async with Api(webhooks={"endpoints": [row]}) as api:
+            api.node.bus.emit("device_down", "v", "virtual")
+            await until(lambda: api.node.webhooks.counters["failed"] == 1)
+            await api.restart()
+            (row,) = await api.call("deliveries")
+            assert (row["status"], row["batch"], row["attempt"]) == ("failed", 1, 1)
+            assert row["preview"].startswith("{") and "RRRR" not in row["preview"]
+            (letter,) = (await api.call("config"))["dead"]
+            assert (letter["id"], letter["error"]) == (row["id"], "status 400")
+            assert await api.call("replay", endpoint="a") == 1
+            await until(lambda: api.node.webhooks.counters["delivered"] == 1)
+        assert b"R" * 32 in peer.requests[0][1]
+        assert peer.requests[0][1] == peer.requests[1][1]
 
 
 async def test_what_is_refused():

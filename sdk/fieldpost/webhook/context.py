@@ -1,6 +1,5 @@
 """What the configuration says of the point or device that an event is about."""
 
-from .. import texts
 from ..compat import asyncio
 from ..errors import ApiError
 from .filters import tagged
@@ -52,6 +51,8 @@ async def find(node, key):
 
 async def _add_texts(node, made, ids):
     """Complete it by the rows of the device and its point, which follow in this order."""
+    from .. import texts
+
     try:
         for row in texts.rows(node):
             if row is None:

@@ -1,7 +1,5 @@
 """Which events an endpoint wants: toggles or rules, severity, topics, nodes, tags, filters."""
 
-from ..topics import matches, prefixes, selected
-
 SEVERITIES = ("info", "warning", "critical", "life_safety")
 #: Events with a toggle in the schema's table ``webhook``.
 TOGGLES = (
@@ -39,7 +37,13 @@ def _passes(row, key, data):
     severity = data.get("severity")
     if severity in SEVERITIES and _rank(severity) < _rank(row["min_severity"]):
         return False
-    return _on_topic(row["topics"], data) and selected(key, prefixes(row["nodes"]))
+    return _on_topic(row["topics"], data) and (not row["nodes"] or _of_node(row["nodes"], key))
+
+
+def _of_node(nodes, key):
+    from ..topics import prefixes, selected
+
+    return selected(key, prefixes(nodes))
 
 
 def _rank(severity):
@@ -48,7 +52,11 @@ def _rank(severity):
 
 def _on_topic(filters, data):
     topic = data.get("topic")
-    return not filters or topic is None or any(matches(one, topic) for one in filters)
+    if not filters or topic is None:
+        return True
+    from ..topics import matches
+
+    return any(matches(one, topic) for one in filters)
 
 
 def tagged(filters, tags):
