@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/benchmarks/run.py                          all, about eight minutes
+    python tests/benchmarks/run.py                          all, about ten minutes
     python tests/benchmarks/run.py --only heap --only ring  some; bench.json stays as it is
 
 The goals are those of the design. Speeds are ratios against a baseline of the same run, because
