@@ -218,8 +218,10 @@ async def test_status():
 
 async def test_another_host_goes_on_where_the_first_one_stopped():
     client = Client()
+    store(ROOT + "b/", {"release": b"old"})
     listing = manifest(NEW)
     await client.begin(listing)
+    assert not exists(ROOT + "b/release")
     await client.put(0, listing[:100])
     assert await client.begin(listing) == {"offset": 100}
     await client.put(0, listing, 100)
@@ -335,7 +337,7 @@ async def test_manifests_that_are_refused():
         head + digest(b"x") + " -1 x.mpy\n",
         head + digest(b"x") + " 999999 x.mpy\n",
         head + "x.mpy\n",
-        head + line + "x.mpy\n" + line + "x.mpy\n",
+        head.replace("1}", "2}") + line + "x.mpy\n" + line + "x.mpy\n",
         head,
         head.replace("1}", "2}") + line + "x.mpy\n" + line + "a.mpy\n",
         head.replace("2.0.0", "2.0.1") + line + "x.mpy\n",

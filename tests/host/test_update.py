@@ -162,11 +162,27 @@ def test_a_plan_sends_nothing(site):
     assert not site.slot()
 
 
+class Clock:
+    """Stands for the module time; it is as late as somebody has slept."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("kind", [ApiTimeout, ApiLinkError])
-def test_a_link_that_fails_at_every_other_request(site, late, kind):
+def test_a_link_that_fails_at_every_other_request(site, late, kind, monkeypatch):
+    monkeypatch.setattr(tool, "time", Clock())
     site.faults, site.late = [kind("gone"), None] * 4, late
     update = site.update()
+    # Not that patient, but something moves again and again.
+    update.RETRY_S, update.PATIENCE_S = 1.0, 1.5
     assert update.run(5)[0] == "ok"
     assert site.slot() == holds(NEW)
     assert len(site.faults) < 8
@@ -313,6 +329,12 @@ def test_requests_are_the_files_whole_and_in_order(sizes, most, data):
     assert order == sorted(order)
     for number, offset in missing:
         assert got[number] == big.files[number - 1].content[offset:]
+
+
+def test_a_request_is_a_batch_that_the_node_takes():
+    tiny = made(**{f"f{index:02}": b"t" for index in range(40)})
+    sizes = [len(calls) for calls in requests(tiny, [(n, 0) for n in range(1, 41)], 65536)]
+    assert sizes == [32, 8]
 
 
 def command(*words):
