@@ -24,6 +24,7 @@ CONFIG = {
             "points": [{"id": 1, "name": "dat", "value": 21.5}, {"id": 2, "name": "n"}],
         }
     ],
+    "api": {"mqtt": ["read", "config.*"]},
     "last_id": 2,
 }
 

@@ -97,7 +97,7 @@ def test_show(one):
 def test_get(one, tmp_path):
     config = json.loads(run("get", *one).stdout)
     assert config["mqtt"] == [{"host": "10.0.0.5", "user": "gw-1", "has_password": True}]
-    assert list(config) == ["node", "mqtt", "devices"]
+    assert list(config) == ["node", "mqtt", "devices", "api"]
     assert run("get", *one, "devices.ahu-1.points.dat.value").stdout == "21.5\n"
     assert run("get", *one, "mqtt.main.host").stdout == '"10.0.0.5"\n'
     assert "has_password = true" in run("get", *one, "--toml").stdout
@@ -269,7 +269,10 @@ def test_credentials_sign_requests_and_configurations(broker, tmp_path):
     inventory.write_text("name,board,config\nc-1,VIRTUAL,c.json\n")
     config = json.loads(json.dumps(CONFIG)) | {"node": "{node}", "fleet_key": "secret:fleet_key"}
     config["mqtt"][0]["password"] = "secret:mqtt_password"
-    files.save(tmp_path / "c.json", config | {"api": {"mqtt_secret": "secret:api_secret"}})
+    files.save(
+        tmp_path / "c.json",
+        config | {"api": {**CONFIG["api"], "mqtt_secret": "secret:api_secret"}},
+    )
     node = ConfigNode({**CONFIG, "node": "c-1"}, fleet_key=key)
     answering = fake(node)
     signatures = Signatures(secret, Clock())
@@ -292,6 +295,20 @@ class Clock:
 
     def unix_ms(self):
         return time.time_ns() // 1_000_000
+
+
+def test_nobody_is_locked_out_by_mistake(broker):
+    with at(broker, "l-1") as (nodes, options):
+        change = (*options, "--node", "l-1", 'api.mqtt=["read"]')
+        refused = run("set", *change, code=1)
+        assert "would take no other configuration over MQTT" in refused.stderr
+        assert nodes["l-1"].revision == 4
+        run("set", *change, "--lock-out")
+        assert nodes["l-1"].config["api"] == {"mqtt": ["read"]}
+        with fake_node.on_pty(fake(nodes["l-1"])) as line:
+            run("set", "--serial", line.path, "api.mqtt=[]")
+        run("rollback", *options, "--node", "l-1", 4)
+        assert nodes["l-1"].config["api"] == CONFIG["api"]
 
 
 def test_a_file_for_many_names_none_of_them(broker, tmp_path):

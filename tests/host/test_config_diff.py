@@ -41,7 +41,14 @@ def lines(edit):
 def test_the_same_is_no_change():
     assert changed(keep) == []
     assert lines(lambda c: c.update(revision=9, last_id=7, secrets="x", clock=None)) == []
-    assert lines(lambda c: c.update(alarms=[], api={})) == []
+
+
+def test_what_is_empty_is_not_nothing():
+    assert lines(lambda c: c["api"].update(serial=[])) == ["+ api.serial: []"]
+    assert lines(lambda c: c["api"].update(mqtt=[])) == ['~ api.mqtt: ["read", "config.*"] → []']
+    (found,) = diff.compare({"api": {}}, {"api": {"mqtt": []}})
+    assert str(found) == "+ api.mqtt: []"
+    assert lines(lambda c: c["mqtt"][0].update(tls={})) == ["+ mqtt.main.tls: {}"]
 
 
 def test_values_go_by_name():

@@ -308,7 +308,7 @@ def test_twenty_nodes_with_two_bad_ones_and_one_offline(
     assert "revision 1 not kept: mqtt:main: " in rows["gw-19"]["detail"]
     for name in names[:17]:
         assert rows[name]["status"] == "ok", rows[name]
-        assert rows[name]["revision"] == "revision 0 → 1"
+        assert rows[name]["revision"] == "0 → 1"
     assert again.stdout.splitlines()[-1] == "17 unchanged"
     seconds = [rows[name]["seconds"] for name in names[:17]]
     tell(

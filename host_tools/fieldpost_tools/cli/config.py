@@ -31,6 +31,11 @@ _KEY = click.option(
 )
 
 
+_LOCK_OUT = click.option(
+    "--lock-out", is_flag=True, help="Also what allows no other configuration over MQTT."
+)
+
+
 @click.group()
 def command():
     """Show, check, change and roll back the configurations of nodes.
@@ -108,9 +113,10 @@ def get(nodes, path, toml, out, revision):
 @click.argument("assignments", nargs=-1, required=True, metavar="PATH=VALUE...")
 @_CONFIRM
 @_KEY
+@_LOCK_OUT
 @click.option("--dry-run", is_flag=True, help="Show what would change, send nothing.")
 @_JSON
-def set_(nodes, assignments, confirm_s, fleet_key_env, dry_run, as_json):
+def set_(nodes, assignments, as_json, **options):
     """Change values of nodes: all of them at once, as one revision.
 
     mqtt.main.host=10.0.0.9, devices.ahu-1.points.dat.log="on_cov 0.5": list items go by id or
@@ -127,7 +133,7 @@ def set_(nodes, assignments, confirm_s, fleet_key_env, dry_run, as_json):
             paths.put(config, path, value)
         return config, "."
 
-    _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json)
+    _change(nodes, make, as_json, **options)
 
 
 @command.command(short_help="Show what a push would change.")
@@ -137,11 +143,7 @@ def set_(nodes, assignments, confirm_s, fleet_key_env, dry_run, as_json):
 def diff(nodes, file, as_json):
     """Show what pushing FILE would change; without FILE, what the inventory says for each node."""
     source = _Source(nodes, file)
-
-    def make(name, now):
-        return source.wanted(name, now)
-
-    _change(nodes, make, 60, FLEET_KEY, True, as_json, "differs")
+    _change(nodes, source.wanted, as_json, dry_run=True, planned="differs")
 
 
 @command.command(short_help="Check files as a node does.")
@@ -173,9 +175,10 @@ def validate(paths, board):
 @click.argument("file", required=False, metavar="[FILE]")
 @_CONFIRM
 @_KEY
+@_LOCK_OUT
 @click.option("--dry-run", is_flag=True, help="Show what would change, send nothing.")
 @_JSON
-def push(nodes, file, confirm_s, fleet_key_env, dry_run, as_json):
+def push(nodes, file, as_json, **options):
     """Give nodes the configuration in FILE; without FILE, what the inventory says for each.
 
     A node that has it already is sent nothing. One whose links change has to reach its brokers
@@ -183,22 +186,23 @@ def push(nodes, file, confirm_s, fleet_key_env, dry_run, as_json):
     says why. What was interrupted goes on where it ended.
     """
     source = _Source(nodes, file)
-    _change(nodes, source.wanted, confirm_s, fleet_key_env, dry_run, as_json)
+    _change(nodes, source.wanted, as_json, **options)
 
 
 @command.command(short_help="Give nodes their former configuration.")
 @nodes_options
 @click.argument("revision", required=False, type=int)
 @_CONFIRM
+@_LOCK_OUT
 @_JSON
-def rollback(nodes, revision, confirm_s, as_json):
+def rollback(nodes, revision, confirm_s, lock_out, as_json):
     """Give nodes their former configuration again, or that of REVISION, as a new revision."""
     from fieldpost_tools.config import push as pushing
 
     def work(name, report):
         with nodes.connect(name) as client:
             now = pushing.current(client)
-            node = _node(nodes, client, None, report)
+            node = _node(nodes, client, None, report, lock_out)
             return now.config["node"], pushing.rollback(node, now, revision, confirm_s)
 
     view.results(nodes, work, as_json)
@@ -251,18 +255,22 @@ class _Source:
         return entry.config if entry else None
 
 
-def _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json, planned="planned"):
-    """Push to every node what ``make(name, current)`` returns, with the folder of its file."""
+def _change(nodes, make, as_json, dry_run, planned="planned", **options):
+    """Push to every node what ``make(name, current)`` returns, with the folder of its file.
+
+    ``options`` are those of the command; none where nothing is sent (``dry_run``).
+    """
     from fieldpost_tools import fleet
     from fieldpost_tools.config import push as pushing
 
-    key = fleet.key(fleet_key_env)
+    key = fleet.key(options.get("fleet_key_env", FLEET_KEY))
+    confirm_s = options.get("confirm_s", pushing.CONFIRM_S)
 
     def work(name, report):
         with nodes.connect(name) as client:
             now = pushing.current(client)
             wanted, folder = make(name, now)
-            node = _node(nodes, client, key, report)
+            node = _node(nodes, client, key, report, options.get("lock_out", False))
             own = now.config["node"]
             result = pushing.push(node, now, wanted, own, folder, confirm_s, dry_run)
             return own, result
@@ -270,8 +278,8 @@ def _change(nodes, make, confirm_s, fleet_key_env, dry_run, as_json, planned="pl
     view.results(nodes, work, as_json, planned)
 
 
-def _node(nodes, client, key, report):
+def _node(nodes, client, key, report, lock_out):
     from fieldpost_tools.config import push as pushing
 
-    reach = nodes.connect if nodes.renamed_reachable else None
-    return pushing.Node(client, key, report, reach)
+    reach = nodes.connect if nodes.over_mqtt else None
+    return pushing.Node(client, key, report, reach, lock_out)

@@ -113,7 +113,7 @@ def results(nodes, work, as_json, planned="planned"):
     def row(name):
         _, result = work(name, lambda _words: None)
         status = planned if result.status == "planned" else result.status
-        facts = {"revision": _revisions(result), "changes": _rows(result)}
+        facts = {"revision": _revisions(result), **_numbers(result), "changes": _rows(result)}
         return status, result.detail, facts
 
     many(nodes, row, as_json)
@@ -121,12 +121,12 @@ def results(nodes, work, as_json, planned="planned"):
 
 def _result(name, result, as_json, planned):
     if as_json:
-        made = {"node": name, "status": result.status, "before": result.before}
-        echo_json({**made, "after": result.after, "applied": result.applied} | _changes(result))
+        made = {"node": name, "status": result.status, **_numbers(result)}
+        echo_json({**made, "applied": result.applied, "changes": _rows(result)})
         return
     for change in result.changes:
         click.echo(values.printable(str(change)))
-    words = f"{name}: {_revisions(result)}"
+    words = f"{name}: revision {_revisions(result)}"
     if result.status == "ok":
         click.echo(f"{words}, in effect: {', '.join(result.applied) or 'all of it'}")
     elif result.status == "unchanged":
@@ -135,8 +135,8 @@ def _result(name, result, as_json, planned):
         click.echo(f"{words}, {planned}: {len(result.changes)} changes")
 
 
-def _changes(result):
-    return {"changes": _rows(result)}
+def _numbers(result):
+    return {"before": result.before, "after": result.after}
 
 
 def _rows(result):
@@ -145,8 +145,8 @@ def _rows(result):
 
 def _revisions(result):
     if result.before == result.after:
-        return f"revision {result.before}"
-    return f"revision {result.before} → {result.after}"
+        return str(result.before)
+    return f"{result.before} → {result.after}"
 
 
 def _progress(words, always=False):

@@ -169,8 +169,8 @@ class Nodes:
         return api.Client(transport, self._timeout_s)
 
     @property
-    def renamed_reachable(self):
-        """Whether a node is another one for us when its name changes."""
+    def over_mqtt(self):
+        """Whether they are reached by their names at a broker."""
         return self._hub is not None
 
     def _secret_of(self, name):

@@ -39,6 +39,12 @@ def advice(config, board):
     return sizing.plan(config, sizing.load_board(board)).advice
 
 
+def takes_more(config):
+    """Whether a node that has this configuration takes another one over MQTT."""
+    allowed = (config.get("api") or {}).get("mqtt") or ()
+    return any(name in allowed for name in ("*", "config.*", "config.begin"))
+
+
 def complete(wanted, current):
     """What is sent to a node that has ``current`` in order that it has ``wanted``.
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from fieldpost_tools.config import secrets, tree
+from fieldpost_tools.config import files, secrets, tree
 from fieldpost_tools.config.secrets import Secret
 
 #: Keys that are the node's own business.
@@ -47,23 +47,14 @@ def compare(old, new):
     """The list of ``Change`` from ``old`` to ``new``, both as in files or as a node says them.
 
     A secret that is given counts as a change, as no node tells the one it has. null is the same as
-    nothing, and so is an empty list or object.
+    nothing.
     """
     return list(_objects("", _plain(old), _plain(new)))
 
 
 def _plain(config):
     marked = secrets.marked({key: config[key] for key in config if key not in OWN})
-    return tree.ordered(_without_nothing(marked))
-
-
-def _without_nothing(value):
-    if isinstance(value, list):
-        return [_without_nothing(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    inner = {key: _without_nothing(item) for key, item in value.items()}
-    return {key: item for key, item in inner.items() if item is not None and item not in ({}, [])}
+    return tree.ordered(files.without_null(marked))
 
 
 def _objects(path, old, new):
@@ -78,7 +69,7 @@ def _values(path, key, old, new):
             yield Change(path, _kind(old, new), secret=True)
     elif isinstance(old, dict) and isinstance(new, dict):
         yield from _objects(path, old, new)
-    elif key in tree.IDENTITY and _are_objects(old or []) and _are_objects(new or []):
+    elif key in tree.IDENTITY and _are_objects(old, new):
         yield from _lists(path, key, old or [], new or [])
     elif not _same(old, new):
         yield Change(path, _kind(old, new), old, new)
@@ -100,8 +91,12 @@ def _named(path, before, after):
         yield from _values(tree.join(path, name), name, before.get(name), after.get(name))
 
 
-def _are_objects(value):
-    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+def _are_objects(*lists):
+    """Whether there is an object in one of the lists, and nothing else in any of them."""
+    if not all(isinstance(items or [], list) for items in lists):
+        return False
+    items = [item for items in lists for item in items or ()]
+    return bool(items) and all(isinstance(item, dict) for item in items)
 
 
 def _kind(old, new):

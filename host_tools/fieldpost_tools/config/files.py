@@ -34,7 +34,7 @@ def load(path):
 def dumps(config, toml=False):
     """The text of a configuration."""
     if toml:
-        return tomlkit.dumps(_without_null(config))
+        return tomlkit.dumps(without_null(config))
     return json.dumps(config, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -84,10 +84,10 @@ def _toml(path, text):
     return config
 
 
-def _without_null(value):
-    """TOML has no null: what is absent is the default."""
+def without_null(value):
+    """A copy without null, which is the same as nothing, and which TOML does not have."""
     if isinstance(value, list):
-        return [_without_null(item) for item in value]
+        return [without_null(item) for item in value]
     if isinstance(value, dict):
-        return {key: _without_null(item) for key, item in value.items() if item is not None}
+        return {key: without_null(item) for key, item in value.items() if item is not None}
     return value

@@ -37,13 +37,15 @@ class Node:
     """How a node is reached.
 
     ``client``: an ``api.Client``; ``fleet_key`` signs; ``report(words)`` is told what goes on.
-    ``reach(name)`` makes the client of a node that has got another name, where that is needed.
+    ``reach(name)`` makes the client of a node that has got another name, None over a serial line.
+    There, and with ``lock_out``, it may have a configuration that allows no other over MQTT.
     """
 
     client: Any
     fleet_key: str | None = None
     report: Callable[[str], None] = lambda _words: None
     reach: Callable[[str], Any] | None = None
+    lock_out: bool = False
     #: A request may take so long, the node's validation of a large configuration included.
     APPLY_TIMEOUT_S = 60.0
     #: An answer that says how it goes.
@@ -107,6 +109,7 @@ def push(node, now, wanted, name, folder=".", confirm_s=CONFIRM_S, dry_run=False
     changes = diff.compare(now.config, made)
     if not changes or dry_run:
         return Result("planned" if changes else "unchanged", now.revision, now.revision, changes)
+    _guard(node, now.config, made)
     made = secrets.resolved(made, folder)
     check.check(made, name)
     data = json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
@@ -125,10 +128,21 @@ def rollback(node, now, revision=None, confirm_s=CONFIRM_S):
     """
     arguments = {"revision": _former(node.client) if revision is None else revision}
     (former,) = node.client.stream("config.getRevision", arguments)
+    _guard(node, now.config, former["config"])
     arguments["confirm_s"] = confirm_s
     result = _apply(node, "config.rollback", arguments, now, former["config"]["node"])
     result.changes = diff.compare(now.config, former["config"])
     return result
+
+
+def _guard(node, now, wanted):
+    """Refuse to close the door that we came through."""
+    closes = check.takes_more(now) and not check.takes_more(wanted)
+    if node.reach and not node.lock_out and closes:
+        raise PushError(
+            "with this, the node would take no other configuration over MQTT: its api.mqtt lacks"
+            ' "config.*" (--lock-out is for those who want that)'
+        )
 
 
 def _former(client):
