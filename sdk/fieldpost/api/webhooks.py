@@ -123,7 +123,7 @@ async def configure(node, args):
         "pause": hooks.paused,
         "capacity": hooks.capacity,
         "concurrency": hooks.concurrency,
-        "queued": hooks.queue.log.next - hooks.queue.log.oldest,
+        "queued": max([_pending(hooks, one) for one in hooks.endpoints.values()] + [0]),
         "counters": hooks.counters,
         "dead": [_shown_as(one, _LETTER) for one in hooks.dead],
     }
@@ -159,9 +159,13 @@ def _shown(hooks, endpoint):
     shown = hide(endpoint.row)
     state = "active" if endpoint.attached else "gone" if endpoint.row["enabled"] else "disabled"
     shown["state"] = state
-    shown["pending"] = hooks.queue.log.next - endpoint.acked if endpoint.attached else 0
+    shown["pending"] = _pending(hooks, endpoint)
     shown["counters"] = endpoint.counters
     return shown
+
+
+def _pending(hooks, endpoint):
+    return hooks.queue.log.next - endpoint.acked if endpoint.attached else 0
 
 
 def _delivery(one):
