@@ -128,7 +128,7 @@ def test_a_stale_revision_is_refused(running, tmp_path):
     options = over_mqtt(running[0], NODE)
     run("set", options, "description=one")
     now = current(running[0])
-    files.save(tmp_path / "old.json", now.config | {"revision": now.revision - 1, "tags": {}})
+    files.save(tmp_path / "old.json", now.config | {"revision": now.revision - 1})
     assert "unchanged" in run("push", options, tmp_path / "old.json").stdout
     files.save(tmp_path / "old.json", now.config | {"revision": now.revision - 1, "node": "x"})
     refused = run("push", options, tmp_path / "old.json", code=1)
