@@ -36,7 +36,7 @@ def versioned(version, more=()):
     """Changes that make it another version, which has ``TRIAL_S`` to be healthy, and ``more``."""
     changes = {
         "fieldpost/__init__.py": {'__version__ = "': f'__version__ = "{version}"  # "'},
-        "fieldpost_board/run.py": {
+        "fieldpost_board/health.py": {
             "TRIAL_MS = 300000": f"TRIAL_MS = {round(TRIAL_S * 1000)}",
             "HEALTHY_MS = 60000": f"HEALTHY_MS = {round(TRIAL_S * 500)}",
             "_POLL_MS = const(1000)": "_POLL_MS = const(50)",
