@@ -56,7 +56,10 @@ async def moved(gw, port, confirm_s=1, **keys):
     config = await document(gw)
     config["mqtt"][0]["port"] = port
     config.update(keys)
-    return await push(gw, config, confirm_s)
+    done = await push(gw, config, confirm_s)
+    if confirm_s == 1 and not done["restart"]:
+        gw.node.trial["trial"]["confirm_ms"] = 200
+    return done
 
 
 def unharmed(gw, stream):
