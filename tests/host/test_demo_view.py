@@ -229,6 +229,8 @@ RESULT = {
     "outage_seconds": 2.5,
     "backlog": 73,
     "drain_seconds": 0.6,
+    "provision_bytes": 276739,
+    "provision_seconds": 2.8,
     "redelivered": 4,
     "csv_rows": 500,
     "points": 22,
@@ -250,6 +252,7 @@ def test_the_account_says_plainly_whether_all_is_well():
     good = "\n".join(view.summary(RESULT))
     assert "every one is in the database exactly once" in good
     assert "!" not in good
+    assert "was provisioned over its serial line: 277 kB in 2.8 s" in good
     assert "met 2 errors and restarted 1 tasks" in good
     assert "alarms: 3 raised, 2 cleared" in good
     assert "5 webhooks arrived, their signatures verified" in good

@@ -92,11 +92,22 @@ def test_the_broker_is_really_away_and_the_backlog_waits_on_the_node(finished, r
     assert result["backlog"] > rate * (result["outage_seconds"] - 1) > 20
     assert result["drain_seconds"] < 20
     # The backlog may be gone before a line says so; drain_seconds and backlog tell of it.
-    phases = ["booting the board", "sampling", "broker killed", "exporting"]
+    phases = ["provisioning", "booting the board", "sampling", "broker killed", "exporting"]
     places = [finished.errors.index(phase) for phase in phases]
     assert places == sorted(places)
     waiting = re.findall(r"broker killed +node cut off .* waiting about (\d+)", finished.errors)
     assert 0 <= int(waiting[0]) < int(waiting[-1])
+
+
+def test_the_board_is_provisioned_over_its_serial_line(finished, result):
+    """It begins with an empty flash and an empty ROMFS partition."""
+    assert result["provision_bytes"] > 200_000
+    assert 0.5 < result["provision_seconds"] < 15
+    flash = {path.name for path in (finished.kept / "flash").iterdir()}
+    assert {"boot.py", "main.py", "slots.py", "config.json", "data"} <= flash
+    console = (finished.kept / "console.txt").read_text(encoding="utf-8")
+    assert "raw REPL; CTRL-B to exit" in console
+    assert (finished.kept / "flash" / "data" / "config.plan").exists()
 
 
 def test_an_alarm_arrives_by_webhook_and_its_signature_is_right(finished, result):

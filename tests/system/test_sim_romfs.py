@@ -6,6 +6,7 @@ import os
 import pytest
 
 from fieldpost_tools import romfs
+from fieldpost_tools.provision import link
 from fieldpost_tools.sim.board import Board, BoardError
 
 IMPORT = """
@@ -75,7 +76,8 @@ def test_a_partition_without_an_image_is_left_alone(micropython, tmp_path, romfs
         romfs.write_bytes(os.urandom(64))
     with Board(romfs=romfs) as board:
         assert board.exec("import os; print(os.listdir('/'))") == "[]\n"
-        assert board.exec("import vfs; print(vfs.rom_ioctl(1))") == "1\n"
+        with link.open(board.path) as raw:
+            assert raw.exec("import vfs; print(vfs.rom_ioctl(1))") == "1\n"
 
 
 def test_what_is_written_to_the_partition_outlives_the_power(micropython, tmp_path):
@@ -83,8 +85,8 @@ def test_what_is_written_to_the_partition_outlives_the_power(micropython, tmp_pa
     (tmp_path / "files" / "one.py").write_text("print('one runs')\n")
     image = make_image(tmp_path / "files", tmp_path / "img").read_bytes()
     with Board(romfs=True) as board:
-        board.exec(
-            f"import vfs; p = vfs.rom_ioctl(2, 0); p.ioctl(6, 0); p.writeblocks(0, {image})"
-        )
+        with link.open(board.path) as raw:
+            raw.exec("import vfs\np = vfs.rom_ioctl(2, 0)\np.ioctl(6, 0)")
+            raw.exec(f"p.writeblocks(0, {image})")
         board.power_cycle()
         assert board.exec("import one") == "one runs\n"

@@ -6,16 +6,16 @@ import json
 import logging
 import re
 import secrets
-import shutil
 import time
 from pathlib import Path
 
-from fieldpost import plan
-from fieldpost_tools import build, data, romfs
+from fieldpost_tools import boards
 from fieldpost_tools.collect import Collector
 from fieldpost_tools.demo import audit, site
 from fieldpost_tools.demo.picture import Picture
 from fieldpost_tools.errors import InputError, ToolError
+from fieldpost_tools.provision import link
+from fieldpost_tools.provision.rom import RomJob
 from fieldpost_tools.sim.board import Board
 from fieldpost_tools.sim.broker import Broker
 from fieldpost_tools.sim.modbus_server import AhuServer
@@ -82,27 +82,21 @@ class _Session:
         self._heap, self._folder, self._show, self._parts = heap, folder, show, parts
         self._picture = Picture(seconds)
         self._console, self._read = b"", 0
-        self._outages = 0
+        self._boots = self._outages = 0
 
     def run(self):
         self._prepare()
+        provisioned = self._provision()
         self._boot()
         begin, end = site.outage(self._picture.seconds)
         self._collect("sampling", lambda: self._picture.elapsed >= begin)
         outage = self._outage(end)
         self._collect("sampling", lambda: self._picture.elapsed >= self._picture.seconds)
-        return {**self._close(), **outage}
+        return {**self._close(), **outage, **provisioned}
 
     # Parts
 
     def _prepare(self):
-        self._say("building its files")
-        flash = self._folder / "flash"
-        flash.mkdir(parents=True, exist_ok=True)
-        image = self._folder / "rom.img"
-        image.write_bytes(romfs.node_image())
-        for name in build.FIRMWARE_FILES:
-            shutil.copy(data.firmware_folder() / name, flash)
         self._say("starting the servers")
         # It logs, at length, that the node is gone.
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
@@ -112,12 +106,7 @@ class _Session:
         self._receiver = self._parts.enter_context(Receiver(secrets.token_hex(16)))
         if site.has_webhook(self._heap):
             self._picture.receiver = self._receiver
-        config = site.configuration(self._broker, plant, self._receiver, self._heap)
-        text = json.dumps(config, ensure_ascii=False, indent=1)
-        (flash / "config.json").write_text(text, encoding="utf-8")
-        # Validated here; the node finds the result and is spared the schema.
-        (flash / "data").mkdir(exist_ok=True)
-        plan.load(str(flash / "config.json"), str(flash / "data"))
+        self._config = site.configuration(self._broker, plant, self._receiver, self._heap)
         self._store = _WatchedStore(self._folder / DATABASE, self._picture.committed)
         self._parts.enter_context(self._store)
         url = f"mqtt://{self._broker.host}:{self._broker.port}"
@@ -125,7 +114,7 @@ class _Session:
             Collector(url, self._store, [site.NODE], site.SUBSCRIBER)
         )
         self._collector.link.BACKOFF_S = self.BACKOFF_S
-        self._board = Board(flash, self._heap, romfs=image)
+        self._board = Board(self._folder / "flash", self._heap, romfs=True)
         self._parts.callback(self._end_board)
 
     def _end_board(self):
@@ -134,10 +123,22 @@ class _Session:
 
     # Phases
 
-    def _boot(self):
-        self._say("booting the board")
-        picture = self._picture
+    def _provision(self):
+        """Bring the empty board what it needs over its serial line, as ``fieldpost provision``."""
+        self._say("building its files")
         self._board.start()
+        with link.open(self._board.path) as board:
+            job = RomJob(board, boards.load(site.BOARD), "romfs")
+            job.look()
+            self._say("provisioning")
+            report = job.run(self._config)
+            self._boots = self._board.boots + 1
+            self._read = self._board.printed
+            job.reset()
+        return {"provision_bytes": report.bytes, "provision_seconds": round(report.seconds, 1)}
+
+    def _boot(self):
+        picture = self._picture
         self._collect(
             "booting the board",
             lambda: picture.stored and picture.states,
@@ -243,7 +244,7 @@ class _Session:
         self._board.check()
         printed, self._read = self._board.read(self._read)
         self._console = (self._console + printed)[-4000:]
-        if self._board.boots > 1:
+        if self._board.boots > self._boots:
             raise DemoError("the board has reset itself", self._last_words())
         if self.ENDED.search(self._console):
             raise DemoError(f"the node has ended: {self._last_line()}", self._last_words())

@@ -3,6 +3,7 @@
 from fieldpost_tools.sim.modbus_server import ahu_device
 
 NODE = "demo"
+BOARD = "VIRTUAL"
 SUBSCRIBER = "collector"
 #: Heap of the virtual board. Its words are 64 bit: on an ESP32 half of it does the same.
 HEAP = "256k"

@@ -174,6 +174,8 @@ def summary(result):
         f"The node acquired {result['records_acquired']} records in {result['seconds']} s; "
         + ("every one is in the database exactly once." if good else "NOT all is well:"),
         *(f"  ! {problem}" for problem in result["problems"]),
+        f"  the empty board was provisioned over its serial line:"
+        f" {result['provision_bytes'] / 1000:.0f} kB in {result['provision_seconds']} s",
         f"  lost {result['lost']}, duplicates {result['duplicates']}, dropped on the node"
         f" {result['dropped']}, gaps without a reason {result['unexplained_gaps']}",
         f"  the broker was killed and gone for {result['outage_seconds']} s;"

@@ -26,7 +26,7 @@ BOOT = """
 import sys as _s
 _s.path[:] = [{modules!r}]
 import machine as _m
-_m._start({fd}, {cause}, {uid!r}, {state!r}, {folder!r})
+_m._start({fd}, {cause}, {uid!r}, {state!r}, {folder!r}, {raw})
 _f = None
 try:
     _m._tell("boot")
@@ -85,6 +85,7 @@ class Chip:
             state=str(state),
             folder=str(folder),
             files=tuple(files),
+            raw="main.py" not in files,
         )
         launcher = [sys.executable, "-I", "-S", launch.__file__]
         program = ["--rom", romfs, interpreter()] if romfs else [executable]

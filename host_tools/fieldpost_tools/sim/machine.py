@@ -10,6 +10,7 @@ import sys
 import time
 
 import vfs
+from uctypes import bytearray_at
 from umachine import *  # noqa: F403 - the built-in module, which this file stands in front of
 
 PWRON_RESET = 1
@@ -74,13 +75,14 @@ class _Flash:
         return self._folder + path if path.startswith("/") else path
 
 
-def _start(fd, cause, uid, state, folder):
+def _start(fd, cause, uid, state, folder, raw):
     """Make the process look like a board: ``folder`` is its flash, mounted at ``/``.
 
     ``state`` is the folder that holds what outlives a reset but no power cut. Where the process
-    was given the place of a ROMFS partition in memory, its image is mounted at ``/rom``, see
-    ``partition.py``. Where the flash has a folder ``pins``, this module has ``Pin`` and ``ADC`` of
-    ``pins.py``.
+    was given the place of a ROMFS partition in memory, its image is mounted at ``/rom``; with
+    ``raw``, for the raw REPL, it can be written as well (``partition.py``, which takes memory that
+    a chip has in its firmware). Where the flash has a folder ``pins``, this module has ``Pin`` and
+    ``ADC`` of ``pins.py``.
     """
     global _chip
     _chip = _Chip(open(fd, "wb"), cause, uid, vfs.VfsPosix(state))
@@ -89,16 +91,27 @@ def _start(fd, cause, uid, state, folder):
         import pins
 
         globals().update(Pin=pins.Pin, ADC=pins.ADC)
-    if len(sys.argv) == 3:
+    rom = bytearray_at(int(sys.argv[1]), int(sys.argv[2])) if len(sys.argv) == 3 else None
+    if rom and raw:
         import partition
+
+        partition.offer(rom)
     vfs.umount("/")
     vfs.mount(_Flash(folder), "/")
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
-    if len(sys.argv) == 3:
-        partition.mount(int(sys.argv[1]), int(sys.argv[2]))
+    if rom:
+        _mount_rom(rom)
     sys.argv.clear()
     os.putenv("MICROPYINSPECT", "1")
+
+
+def _mount_rom(rom):
+    try:
+        vfs.mount(vfs.VfsRom(rom), "/rom")
+    except OSError:
+        return  # empty, or damaged
+    sys.path += ["/rom", "/rom/lib"]
 
 
 def _exists(name):

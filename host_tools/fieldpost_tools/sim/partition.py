@@ -1,13 +1,11 @@
 """The ROMFS partition of the virtual board: memory of the computer that a file keeps.
 
 ``vfs.rom_ioctl`` is as on an ESP32, where the unix port has none: one partition, a block device.
-A partition without an image is empty flash, and nothing is mounted.
 """
 
 import sys
 
 import vfs
-from uctypes import bytearray_at
 
 BLOCK_BYTES = 4096
 
@@ -56,14 +54,8 @@ def rom_ioctl(operation, id=0):
     return _partition if operation == 2 and id == 0 else -22
 
 
-def mount(address, size):
-    """Take that memory for the partition, and mount its image."""
+def offer(memory):
+    """Take a bytearray for the partition, and put it into ``vfs``."""
     global _partition
-    memory = bytearray_at(address, size)
     _partition = Partition(memory)
     sys.modules["vfs"] = _Vfs()
-    try:
-        vfs.mount(vfs.VfsRom(memory), "/rom")
-    except OSError:
-        return
-    sys.path += ["/rom", "/rom/lib"]
