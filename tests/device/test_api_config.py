@@ -209,18 +209,6 @@ async def test_what_only_a_restart_changes():
     await gw.halt()
 
 
-async def test_a_clock_is_changed_while_the_node_runs():
-    gw = await board().boot()
-    assert "ntp" not in gw.node.supervisor.tasks
-    config = await document(gw)
-    done = await push(gw, dict(config, clock={"ntp": ["127.0.0.1"]}))
-    assert (done["changed"], done["restart"]) == (["clock"], False)
-    assert "ntp" in gw.node.supervisor.tasks
-    await push(gw, config)
-    assert "ntp" not in gw.node.supervisor.tasks
-    await gw.halt()
-
-
 async def test_history_and_rollback():
     gw = await board().boot()
     assert await gw.call("config.history") == []

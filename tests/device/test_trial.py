@@ -153,6 +153,18 @@ def published(peer):
     return "".join([str(bytes(body), "utf-8", "replace") for body in peer.of(0x30)])
 
 
+async def test_a_clock_is_changed_while_the_node_runs():
+    gw = await board().boot()
+    assert "ntp" not in gw.node.supervisor.tasks
+    config = await document(gw)
+    done = await push(gw, dict(config, clock={"ntp": ["127.0.0.1"]}))
+    assert (done["changed"], done["restart"]) == (["clock"], False)
+    assert "ntp" in gw.node.supervisor.tasks
+    await push(gw, config)
+    assert "ntp" not in gw.node.supervisor.tasks
+    await gw.halt()
+
+
 async def test_without_confirmation_there_is_no_trial():
     async with Peer() as peer:
         gw = await connected(peer)
