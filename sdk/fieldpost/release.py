@@ -64,7 +64,10 @@ class Staged:
         """Claim the slot: from now on it holds no release. Finds the manifest of an update that
         was interrupted. Raises OSError."""
         make_folder(self._folder[:-1])
-        remove(self._folder + "release")
+        former = self._folder + "release"
+        if await digest(former) == self.sha256:
+            os.rename(former, self._manifest)
+        remove(former)
         if await digest(self._manifest) == self.sha256:
             self.phase = PREPARING
 
@@ -216,7 +219,7 @@ class Staged:
     def _receive(self, index):
         self.close()
         if index:
-            path, wanted, size = self._entry(index)
+            path, wanted, size = parse(self._read(index))
             self._incoming = _Incoming(index, self._folder + path, size, wanted)
         else:
             self._incoming = _Incoming(0, self._manifest, self.size, self.sha256)
@@ -239,17 +242,18 @@ class Staged:
     # -- the manifest
 
     def _entries(self):
-        """``(path, sha256, bytes)`` of every file. Raises ValueError."""
-        with open(self._manifest, "rb") as file:
-            file.readline(_LINE_BYTES)
-            while True:
-                line = file.readline(_LINE_BYTES)
-                if not line:
-                    return
-                yield parse(line)
+        """``(path, sha256, bytes)`` of every file. Raises ValueError, OSError."""
+        index = 1
+        while True:
+            line = self._read(index)
+            if not line:
+                return
+            yield parse(line)
+            index += 1
 
-    def _entry(self, index):
-        """That of one file; files come in order, so the next is found at once."""
+    def _read(self, index):
+        """A line; they are read in order, so the next is found at once. Not left open meanwhile:
+        the other tasks may end what reads it."""
         if index < self._line:
             self._line = self._position = 0
         with open(self._manifest, "rb") as file:
@@ -258,7 +262,7 @@ class Staged:
                 file.readline(_LINE_BYTES)
                 self._line += 1
             self._position = file.tell()
-            return parse(file.readline(_LINE_BYTES))
+            return file.readline(_LINE_BYTES)
 
 
 class _Incoming:
