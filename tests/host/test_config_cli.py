@@ -101,6 +101,7 @@ def test_get(one, tmp_path):
     assert run("get", *one, "devices.ahu-1.points.dat.value").stdout == "21.5\n"
     assert run("get", *one, "mqtt.main.host").stdout == '"10.0.0.5"\n'
     assert "has_password = true" in run("get", *one, "--toml").stdout
+    assert "an object" in run("get", *one, "devices", "--out", tmp_path / "x", code=2).stderr
     missing = run("get", *one, "devices.hall", code=2)
     assert "at its last one there is: ahu-1" in missing.stderr
     for name in ("a.json", "a.toml"):
@@ -226,6 +227,10 @@ def test_many(broker, tmp_path):
         assert shown.count("1 ok, hall timeout") == 4
         run("get", *options, "--node", "gw-1", "--node", "gw-2", "--out", tmp_path / "all")
         assert files.load(tmp_path / "all" / "gw-2.json")["node"] == "gw-2"
+        values = run("get", *options, "--node", "gw-[12]", "state_interval").stdout
+        assert values.count("│ 5000 ") == 2
+        rows = json.loads(run("get", *options, "--node", "gw-[12]", "mqtt", "--json").stdout)
+        assert rows[0]["value"][0]["has_password"] is True
         assert "--out FOLDER" in run("get", *options, "--node", "gw-*", code=2).stderr
         assert "a pattern that a node" in run("show", *options, "--node", "x*", code=2).stderr
 

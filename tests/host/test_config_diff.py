@@ -72,16 +72,14 @@ def test_values_go_by_name():
         ]
         or True
     )
-    assert sorted(lines(edit)) == sorted(
-        [
-            '~ mqtt.main.host: "10.0.0.5" → "10.0.0.9"',
-            "+ devices.ahu-1.interval: 500",
-            "- devices.ahu-1.points.dat.value: 21.5",
-            '- devices.ahu-1.points.n: {"id": 2, "name": "n"}',
-            '+ devices.hall: {"id": "hall", "driver": "virtual", "points": [{}, {}]}',
-            '+ clock: {"ntp": ["a", "b"]}',
-        ]
-    )
+    assert sorted(lines(edit)) == [
+        '+ clock: {"ntp": ["a", "b"]}',
+        "+ devices.ahu-1.interval: 500",
+        '+ devices.hall: {"id": "hall", "driver": "virtual", "points": [{}, {}]}',
+        "- devices.ahu-1.points.dat.value: 21.5",
+        '- devices.ahu-1.points.n: {"id": 2, "name": "n"}',
+        '~ mqtt.main.host: "10.0.0.5" → "10.0.0.9"',
+    ]
 
 
 def test_a_list_of_texts_is_one_value():

@@ -269,48 +269,57 @@ asyncio.run(main())
         self._process.wait()
 
 
+NAMES = [f"gw-{i:02}" for i in range(1, 21)]
+
+
+def inventory(folder, broker):
+    """All are to change their link and a device; the new broker of gw-19 is none."""
+    for name in NAMES:
+        wanted = configuration(1 if name == "gw-19" else broker.port, "{node}", has_fleet_key=True)
+        link = wanted["mqtt"][0]
+        wanted["mqtt"][0] = {**link, "password": None, "has_password": True, "keepalive_s": 20}
+        wanted["devices"][0]["interval"] = 500
+        files.save(folder / f"{name}.toml", wanted)
+    rows = [f"{name},VIRTUAL,{name}.toml,good={name < 'gw-18'}\n" for name in NAMES]
+    path = folder / "fleet.csv"
+    path.write_text("name,board,config,tags\n" + "".join(rows))
+    return path
+
+
+@contextlib.contextmanager
+def twenty(folder, broker, umqtt_path):
+    """Two boards and 17 nodes on CPython, of which gw-18 has another key; gw-20 was there."""
+    configs = [configuration(broker.port, name, fleet_key=FLEET_KEY) for name in NAMES]
+    configs[17]["fleet_key"] = "another key than theirs"
+    with contextlib.ExitStack() as stack:
+        for config in configs[:2]:
+            stack.enter_context(board(config))
+        stack.enter_context(Nodes(folder, umqtt_path, *configs[2:19]))
+        with Nodes(folder, umqtt_path, configs[19]):
+            wait_online(broker, *NAMES)
+        yield
+
+
 def test_twenty_nodes_with_two_bad_ones_and_one_offline(
     tmp_path, mosquitto, micropython, umqtt_path, tell
 ):
-    """gw-18 has another key, gw-19's new broker is none, gw-20 is off."""
-    names = [f"gw-{i:02}" for i in range(1, 21)]
-    configs = {name: configuration(mosquitto.port, name, fleet_key=FLEET_KEY) for name in names}
-    configs["gw-18"]["fleet_key"] = "another key than theirs"
-    inventory = tmp_path / "fleet.csv"
-    ports = {"gw-19": 1}
-    rows = [f"{name},VIRTUAL,{name}.toml,good={name < 'gw-18'}\n" for name in names]
-    inventory.write_text("name,board,config,tags\n" + "".join(rows))
-    for name in names:
-        wanted = configuration(ports.get(name, mosquitto.port), "{node}", has_fleet_key=True)
-        wanted["mqtt"][0] |= {"keepalive_s": 20}
-        wanted["mqtt"][0]["has_password"] = bool(wanted["mqtt"][0].pop("password"))
-        wanted["devices"][0]["interval"] = 500
-        files.save(tmp_path / f"{name}.toml", wanted)
-    options = ("--mqtt", url(mosquitto), "--inventory", inventory, "--timeout", "5")
-    arguments = ("--confirm-s", "4", "--parallel", "20", "--json")
+    options = ("--mqtt", url(mosquitto), "--inventory", inventory(tmp_path, mosquitto))
     env = {"FIELDPOST_FLEET_KEY": FLEET_KEY}
-    there = [configs[name] for name in names[2:19]]
-    with contextlib.ExitStack() as stack:
-        for name in names[:2]:
-            stack.enter_context(board(configs[name]))
-        stack.enter_context(Nodes(tmp_path, umqtt_path, *there))
-        with Nodes(tmp_path, umqtt_path, configs["gw-20"]):
-            wait_online(mosquitto, *names)
-        first = run("push", options, *arguments, code=1, env=env)
-        rows = {row["node"]: row for row in json.loads(first.stdout)}
+    with twenty(tmp_path, mosquitto, umqtt_path):
+        first = run(
+            "push", options, "--confirm-s", "4", "--parallel", "20", "--json", code=1, env=env
+        )
         again = run("push", (*options, "--tag", "good=True"), env=env)
-    assert {name: rows[name]["status"] for name in names[17:]} == {
-        "gw-18": "failed",
-        "gw-19": "failed",
-        "gw-20": "offline",
-    }
+    rows = {row["node"]: row for row in json.loads(first.stdout)}
+    good, bad = NAMES[:17], NAMES[17:]
+    assert [rows[name]["status"] for name in bad] == ["failed", "failed", "offline"]
     assert "signature invalid" in rows["gw-18"]["detail"]
     assert "revision 1 not kept: mqtt:main: " in rows["gw-19"]["detail"]
-    for name in names[:17]:
-        assert rows[name]["status"] == "ok", rows[name]
-        assert rows[name]["revision"] == "0 → 1"
+    assert [(rows[name]["status"], rows[name].get("revision")) for name in good] == [
+        ("ok", "0 → 1")
+    ] * 17
     assert again.stdout.splitlines()[-1] == "17 unchanged"
-    seconds = [rows[name]["seconds"] for name in names[:17]]
+    seconds = [rows[name]["seconds"] for name in good]
     tell(
         f"20 nodes: 17 ok in {min(seconds):.1f} to {max(seconds):.1f} s each,"
         f" 2 failed, 1 offline: {first.seconds:.1f} s in all; again: {again.seconds:.1f} s"

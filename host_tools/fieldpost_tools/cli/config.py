@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from fieldpost_tools import fleet
 from fieldpost_tools.cli import config_view as view
 from fieldpost_tools.cli.connection import nodes_options
 from fieldpost_tools.errors import InputError
@@ -73,39 +74,35 @@ def show(nodes, as_json):
 @click.option("--toml", is_flag=True, help="TOML instead of JSON.")
 @click.option("--out", metavar="FILE", help="Into this file; for many nodes, into this folder.")
 @click.option("--revision", type=int, metavar="N", help="A former configuration of the node.")
-def get(nodes, path, toml, out, revision):
+@_JSON
+def get(nodes, path, toml, out, revision, as_json):
     """Get the configuration of nodes, or what is at PATH of it, as devices.ahu-1.interval.
 
     Secrets are shown as has_…; pushed again, they stay what they are.
     """
-    from fieldpost_tools.config import files, paths
+    from fieldpost_tools.config import paths
 
     if not (nodes.single or out or path):
         raise click.UsageError("the configurations of many nodes need --out FOLDER")
-    suffix = ".toml" if toml else ".json"
 
     def work(name):
         with nodes.connect(name) as client:
             config = view.read(client, revision)
-        value = paths.get(config, path) if path else config
-        if out is None:
-            return "ok", view.text(value), {"value": value}
-        target = Path(out) if nodes.single else Path(out) / f"{name}{suffix}"
-        files.save(target, value, toml or None)
-        return "ok", str(target)
+        return paths.get(config, path) if path else config
+
+    def row(name):
+        value = work(name)
+        if out:
+            target = Path(out) / f"{name}{'.toml' if toml else '.json'}"
+            return fleet.OK, view.save(target, value, toml)
+        return fleet.OK, view.text(value), {"value": value} if as_json else {}
 
     if not nodes.single:
-        if out:
-            Path(out).mkdir(parents=True, exist_ok=True)
-        view.many(nodes, work, False)
-        return
-    _, words, *values = work(nodes.names[0])
-    if not values:
-        click.echo(words)
-    elif isinstance(values[0]["value"], dict):
-        click.echo(files.dumps(values[0]["value"], toml).rstrip("\n"))
+        view.many(nodes, row, as_json)
+    elif out:
+        click.echo(view.save(Path(out), work(nodes.names[0]), toml))
     else:
-        view.echo_json(values[0]["value"])
+        view.show_value(work(nodes.names[0]), toml)
 
 
 @command.command("set", short_help="Change values.")
@@ -260,7 +257,6 @@ def _change(nodes, make, as_json, dry_run, planned="planned", **options):
 
     ``options`` are those of the command; none where nothing is sent (``dry_run``).
     """
-    from fieldpost_tools import fleet
     from fieldpost_tools.config import push as pushing
 
     key = fleet.key(options.get("fleet_key_env", FLEET_KEY))

@@ -7,7 +7,8 @@ import click
 
 from fieldpost_tools import fleet
 from fieldpost_tools.cli import values
-from fieldpost_tools.config import diff, push, secrets, summary, tree
+from fieldpost_tools.config import diff, files, push, secrets, summary, tree
+from fieldpost_tools.errors import InputError
 
 
 def echo_json(value):
@@ -31,6 +32,23 @@ def read(client, revision=None):
         config = reply["config"]
     shown = {key: config[key] for key in config if key not in diff.OWN}
     return tree.ordered(secrets.shortened(shown))
+
+
+def show_value(value, toml):
+    """A configuration or a value of it, as a file says it."""
+    if isinstance(value, dict):
+        click.echo(files.dumps(value, toml).rstrip("\n"))
+    else:
+        echo_json(value)
+
+
+def save(path, value, toml):
+    """Write it into a file, whose folder is made; returns the path for a person."""
+    if not isinstance(value, dict):
+        raise InputError("path", path.name, "a part that is an object, in order to write a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.save(path, value, toml or None)
+    return str(path)
 
 
 def contents(config):
