@@ -36,7 +36,7 @@ class _Source:
 def device_packages():
     """Folders of the packages a node needs: the SDK, the board's and umqtt (downloaded once)."""
     board = data.firmware_folder() / "fieldpost_board"
-    return [data.sdk_folder(), *([board] if board.is_dir() else []), umqtt.ensure() / "umqtt"]
+    return [data.sdk_folder(), board, umqtt.ensure() / "umqtt"]
 
 
 def sources(*packages):
@@ -79,10 +79,13 @@ def build_mpy(dest, *packages, optimize=0):
 
 
 def install(folder, config=None, optimize=0):
-    """Make ``folder`` the flash of a node: SDK in ``lib``, boot.py, main.py and, if a dict is
-    given, config.json. Files that are up to date stay untouched."""
+    """Make ``folder`` the flash of a node, as provisioning makes it: the release in slot a, the
+    bootstrap and, if a dict is given, config.json. Files that are up to date stay untouched."""
+    from fieldpost_tools.release import MANIFEST, Release  # which is made of what is compiled here
+
     folder = Path(folder)
-    build_mpy(folder / "lib", optimize=optimize)
+    build_mpy(folder / "a", optimize=optimize)
+    _put(Release.build(optimize).manifest, folder / "a" / MANIFEST)
     for name in FIRMWARE_FILES:
         _put((data.firmware_folder() / name).read_bytes(), folder / name)
     if config is not None:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from fieldpost_tools import build, umqtt
+from fieldpost_tools.release import Release
 
 
 @pytest.fixture(autouse=True)
@@ -146,8 +147,9 @@ def test_install_makes_the_flash_of_a_node(tmp_path, monkeypatch, umqtt_path):
     flash = tmp_path / "flash"
     build.install(flash, {"node": "süd"})
     files = tree(flash)
-    assert {"boot.py", "main.py", "config.json", "lib/umqtt/simple.mpy"} <= files
-    assert {"lib/fieldpost/node.mpy", "lib/fieldpost/drivers/virtual.mpy"} <= files
+    assert {"boot.py", "main.py", "slots.py", "config.json", "a/umqtt/simple.mpy"} <= files
+    assert {"a/fieldpost/node.mpy", "a/fieldpost_board/run.mpy"} <= files
+    assert Release.load(flash / "a").sha256 == Release.build().sha256
     assert (flash / "config.json").read_text(encoding="utf-8") == '{"node": "süd"}'
     before = {path: path.stat().st_mtime_ns for path in flash.rglob("*") if path.is_file()}
     build.install(flash)

@@ -14,6 +14,7 @@ from fieldpost_tools.provision import Job, content, once
 from fieldpost_tools.provision.job import RoomError
 from fieldpost_tools.provision.link import BoardFault
 from fieldpost_tools.provision.probe import UnfitError
+from fieldpost_tools.provision.rom import RomJob
 from fieldpost_tools.release import Release
 from provision_kit import FakeLink, booted, code_of, release
 
@@ -223,6 +224,11 @@ def test_a_watchdog_is_fed(tmp_path):
         assert link._names["printed"] == ["30000 True"]
     finally:
         link.exec("del sys.modules['machine']")
+
+
+def test_a_partition_is_written_by_mpremote_only(tmp_path):
+    with pytest.raises(InputError, match="'ampy' is not allowed, expected mpremote"):
+        RomJob(FakeLink(tmp_path), BOARD, release=ONE).look()
 
 
 # Configurations

@@ -546,7 +546,7 @@ def test_the_firmware_keeps_the_newest_error(tmp_path, micropython, umqtt_path):
         board.wait_for("ValueError")
         board.wait_for("restart in ")
         assert "no spaces" not in (tmp_path / "last_error.txt").read_text()
-        (tmp_path / "lib" / "fieldpost" / "node.py").write_text("raise ValueError('x' * 5000)")
+        (tmp_path / "a" / "fieldpost" / "node.py").write_text("raise ValueError('x' * 5000)")
         board.soft_reset()
         board.wait_for("ValueError: " + "x" * 5000)
         board.wait_for("restart in ")

@@ -9,7 +9,7 @@ from fieldpost_tools import api, broker
 from fieldpost_tools.api.errors import ApiCallError, ApiError, ApiLinkError, ApiTimeout
 
 #: How long the first attempt waits, the longest of the others, and the pause between them.
-CALL_S, LONGEST_CALL_S, PAUSE_S = 0.5, 4.0, 0.25
+CALL_S, LONGEST_CALL_S, PAUSE_S = 0.5, 2.0, 0.25
 
 
 @dataclass(frozen=True)

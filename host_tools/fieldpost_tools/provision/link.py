@@ -13,6 +13,7 @@ after that only what is sent runs. The tools' own code does that and carries eve
 import contextlib
 import os
 import struct
+import time
 
 import serial
 
@@ -45,6 +46,8 @@ class BoardFault(ToolError):  # noqa: N818 - an exception of the board's, not ou
 class Link:
     """What both have in common; a context manager that closes."""
 
+    PAUSE_S = 0.2
+
     def __init__(self, port, timeout_s):
         self.port = port
         self._timeout_s = timeout_s
@@ -65,6 +68,14 @@ class Link:
         with self.mapped():
             # Later, so that the port is closed before a USB board takes it away.
             self._start("import time, machine\ntime.sleep_ms(100)\nmachine.reset()")
+        self.close()
+
+    def abandon(self):
+        """Have the board boot, whatever it is doing; nothing is waited for. Never raises."""
+        with contextlib.suppress(OSError):
+            self._serial().write(b"\r\x03\x03")  # what runs, or comes in, ends
+            time.sleep(self.PAUSE_S)
+            self._serial().write(b"\r\x02\x04")  # a soft reset from the friendly REPL
         self.close()
 
     def close(self):
@@ -146,6 +157,9 @@ class _Mpremote(Link):
     def _start(self, program):
         self.transport.exec_raw_no_follow(program)
 
+    def _serial(self):
+        return self.transport.serial
+
     def _close(self):
         self.transport.close()
 
@@ -182,6 +196,9 @@ class _Ampy(Link):
 
     def _start(self, program):
         self._board.exec_raw_no_follow(program)
+
+    def _serial(self):
+        return self._board.serial
 
     def _close(self):
         self._board.close()

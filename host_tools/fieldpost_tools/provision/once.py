@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fieldpost_tools import boards, credentials, fleet
 from fieldpost_tools.config import check, files, secrets, template
-from fieldpost_tools.errors import InputError, ToolError
+from fieldpost_tools.errors import InputError
 from fieldpost_tools.provision import answer, link
 from fieldpost_tools.provision.job import Job
 from fieldpost_tools.provision.rom import RomJob
@@ -58,9 +58,8 @@ def provision(port, board, config, options, show=None):
             waits = node and options.wait_s and not options.dry
             source = parts.enter_context(_source(port, node, options)) if waits else None
             job.reset()
-        except ToolError:
-            with contextlib.suppress(ToolError):
-                board_link.reset()
+        except BaseException:
+            board_link.abandon()
             raise
         if not node:
             report.notes.append("it has no configuration yet, so no node starts")
