@@ -484,28 +484,57 @@ async def test_over_mqtt_only_where_it_is_allowed():
             raise AssertionError(method)
 
 
+class Turns:
+    """Another task: how often it had a turn while something was done."""
+
+    async def __aenter__(self):
+        self.count = 0
+        self.task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_):
+        self.task.cancel()
+
+    async def _run(self):
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+
 async def test_other_tasks_have_a_turn_after_every_piece():
     big = {"p/%d.mpy" % number: bytes([number]) * 4096 for number in range(8)}
     client = Client()
     store(ROOT + "a/", big)
-    turns = 0
-
-    async def count():
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
     await client.begin(manifest(big))
-    counting = asyncio.create_task(count())
-    try:
+    async with Turns() as preparing:
         await client.put(0, manifest(big), part=2048)
         while update._staged.phase == "preparing":
             await sleep_ms(1)
-        assert update._staged.need == 0
-        copied, turns = turns, 0
+    assert update._staged.need == 0
+    async with Turns() as applying:
         await client.call("apply")
-    finally:
-        counting.cancel()
     pieces = 8 * 4096 // 512
-    assert copied >= pieces and turns >= pieces, (copied, turns)
+    assert preparing.count >= pieces and applying.count >= pieces
+
+
+async def test_other_tasks_have_a_turn_before_every_part_of_a_batch():
+    client = Client()
+    few = {"p/%d.mpy" % number: b"%d" % number for number in range(10)}
+    await client.begin(manifest(few))
+    await client.put(0, manifest(few))
+    await client.prepared()
+    parts = []
+    for number in range(10):
+        part = {"file": number + 1, "offset": 0, "data": encoded(few["p/%d.mpy" % number])}
+        parts.append(dict(part, module="update", method="put"))
+    replies = []
+
+    async def send(data):
+        replies.append(json.loads(bytes(data)))
+        return True
+
+    async with Turns() as turns:
+        text = json.dumps({"requests": parts})
+        await client.board.node.dispatcher().handle(text, "serial", send)
+    assert [reply["value"] for reply in replies[0]] == [{"offset": 1}] * 10
+    assert turns.count >= 10
