@@ -6,18 +6,12 @@ import sys
 # Collect when a quarter of the free heap has been used up, not only when all of it has: a full
 # heap is a fragmented one, and TLS takes its memory in large pieces.
 gc.threshold(gc.mem_free() // 4)
-
-
-def select():
-    """Have the code of the active slot imported, also by host tools."""
-    import slots  # here, so that its memory is given back when it is not needed any more
+try:
+    import slots
 
     # Not counted as a start: a host tool's soft reset runs this file, too, but not main.py.
     slots.select(False)
-
-
-try:
-    select()
+    del slots
 except Exception as error:
     # A REPL, and a node where the first slot holds one, are better than neither.
     print("slots:", error)

@@ -19,8 +19,8 @@ PAUSE_S = 10
 
 def start():
     """Count the start of the release, and run it."""
-    if "slots" in sys.modules:  # boot.py could import it
-        sys.modules["slots"].select()
+    if "slots" in sys.modules:  # boot.py could import it; its memory is the node's now
+        sys.modules.pop("slots").select()
     try:
         # Here, so that a damaged installation is reported too.
         from fieldpost_board.run import main

@@ -1,7 +1,5 @@
 """Runs the node of this board: safe mode or not, then its network, its health and the node."""
 
-import sys
-
 from fieldpost.compat import asyncio, const, unload
 
 _UPLINK_STALE_MS = const(900000)
@@ -11,9 +9,7 @@ def main():
     """Hold the board in safe mode where there is a reason to; else run its node for ever."""
     from . import own, safe
 
-    reason = safe.reason(sys.modules["slots"].read()["attempts"] if "slots" in sys.modules else 0)
-    if reason:
-        safe.hold(reason)
+    safe.check()
     own.load()
     own = safe = None
     unload("fieldpost_board.own")
@@ -25,8 +21,7 @@ async def _run():
     from fieldpost.node import Node
 
     node = Node("config.json")
-    if "slots" in sys.modules:
-        node.supervisor.start("health", lambda _task: _prove(node))
+    node.supervisor.start("health", lambda _task: _prove(node))
     if node.settings["network"]:
         from .uplink import keep
 

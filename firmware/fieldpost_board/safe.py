@@ -26,6 +26,16 @@ _WINDOW_MS, _HELD_MS = const(1000), const(300)
 _POLL_MS = const(20)
 
 
+def check():
+    """Wait and reset, where there is a reason to; else return."""
+    from .health import state
+
+    known = state()
+    why = reason(known["attempts"] if known else 0)
+    if why:
+        hold(why)
+
+
 def reason(attempts):
     """Why to enter safe mode, or None; ``attempts`` as in ``slots.read()``."""
     if attempts > STARTS and attempts % 2 == 0:
