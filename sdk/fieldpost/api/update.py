@@ -14,7 +14,6 @@ HMAC-SHA256 of ``update``, the node's name, the version and the sha256, joined b
 from binascii import a2b_base64
 
 from .. import __version__
-from ..compat import sleep_ms
 from ..errors import ApiError
 from ..release import FAILED, PREPARING, RECEIVING, Staged, digest
 from .call import READ, WRITE
@@ -82,7 +81,7 @@ async def begin(node, args):
         return {"offset": _staged.offset()}
 
 
-async def put(node, args):
+def put(node, args):
     """Take a part of a file: base64 of its bytes from ``offset`` on. Returns ``{offset}``, how
     many bytes of the file have come.
 
@@ -91,8 +90,6 @@ async def put(node, args):
     ``invalid value`` for what is no base64, ``wrong offset: expected <bytes>``, ``longer than
     <bytes>``, ``wrong hash``: then it has to come again, ``cannot be written: <why>``.
     """
-    # The other tasks have a turn before each part of a batch.
-    await sleep_ms(0)
     staged = _known()
     offset = staged.put(args["file"], args["offset"], _decoded(args["data"]))
     _prepare(node, staged)
