@@ -55,12 +55,15 @@ def load_driver(name):
     return __import__("fieldpost.drivers." + name, None, None, ("driver",)).driver
 
 
-def validate(config, driver=load_driver):
+def validate(config, driver=load_driver, consume=False):
     """Validate a node's whole configuration; returns it complete, with every default and id.
 
-    Raises ConfigError at the first thing that is wrong. The argument is not changed.
+    Raises ConfigError at the first thing that is wrong. The argument is not changed, unless with
+    ``consume``, which leaves it useless and takes less memory.
     """
-    result = Validator(SCHEMA, driver).table("node", config, "")
+    validator = Validator(SCHEMA, driver)
+    validator.consume = consume
+    result = validator.table("node", config, "")
     _unique(result["mqtt"], "mqtt", "name")
     _unique(result["devices"], "devices", "id")
     _unique(result["subscriptions"], "subscriptions", "id")

@@ -134,7 +134,7 @@ def load(config, folder, name=_FILE):
     if origin is not None and origin["made"] == made:
         return Plan(origin["modules"], path=path)
     if plan is None:
-        plan = _make(_read(config))
+        plan = _make(_read(config), True)
     try:
         _save(path, plan, made)
     except OSError:
@@ -163,14 +163,13 @@ def _read(path):
         config = json.load(file)
     if isinstance(config, dict):
         secrets.merge(config, secrets.load(path, config.pop("secrets", None)))
-    unload("fieldpost.secrets")
     return config
 
 
-def _make(config):
+def _make(config, consume=False):
     from .config import validate
 
-    config = validate(config)
+    config = validate(config, consume=consume)
     texts = _texts(config)
     head = {name: config[name] for name in _PARTS}
     head["settings"] = {key: config[key] for key in _SETTINGS}
@@ -179,7 +178,7 @@ def _make(config):
     devices = _watches(config)
     _check_drivers(config)
     alarms = _alarms(config)
-    for name in ("config", "rows", "schema", "topics"):
+    for name in ("config", "rows", "schema", "secrets", "topics"):
         unload("fieldpost." + name)
     return Plan(_modules(config), head, devices, texts, alarms)
 
@@ -306,7 +305,13 @@ def _digests(config):
 
 
 def _digest(row):
-    return crc32(json.dumps(row).encode())
+    """The same for the same content, on any interpreter: MicroPython's dicts have no order."""
+    from .secrets import canonical
+
+    crc = 0
+    for text in canonical(row):
+        crc = crc32(text.encode(), crc)
+    return crc
 
 
 def _crc_of(path):

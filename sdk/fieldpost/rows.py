@@ -55,7 +55,12 @@ class Row:
 
 
 class Checker:
-    """Checks values by rows; ``tables`` has the rows of objects by the name of their table."""
+    """Checks values by rows; ``tables`` has the rows of objects by the name of their table.
+
+    ``consume``: lists are emptied while they are checked, so that no item is there twice.
+    """
+
+    consume = False
 
     def __init__(self, tables):
         self.tables = tables
@@ -158,6 +163,8 @@ class Checker:
         result = []
         for i, entry in enumerate(value):
             result.append(self.value(kind, entry, "%s[%d]" % (path, i)))
+            if self.consume:
+                value[i] = entry = None
             # What stays must not be scattered over the heap by what does not.
             tidy()
         return result
