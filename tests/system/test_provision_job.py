@@ -26,9 +26,11 @@ ONE = release("1.0")
 def provision(tmp_path):
     """``provision(release, config, …)`` the board in a folder; its ``Report``."""
 
-    def provision(made=ONE, config=None, dry=False, single=False, board=BOARD, **facts):
+    def provision(
+        made=ONE, config=None, dry=False, board=BOARD, single=False, trial=True, **facts
+    ):
         link = FakeLink(tmp_path, **facts)
-        job = Job(link, board, release=made, single=single)
+        job = Job(link, board, release=made, single=single, trial=trial)
         job.look()
         return job.run(config, dry)
 
@@ -116,15 +118,29 @@ def test_a_dry_run_changes_nothing(provision):
     assert not (provision.folder / "b").exists()
 
 
-def test_starts_that_failed_do_not_count_against_what_is_sent_now(provision):
+@pytest.mark.parametrize("trial", [True, False])
+def test_a_release_that_follows_another_may_be_on_trial(provision, trial):
     provision()
-    slots = {"active": "a", "trial": False, "attempts": 7, "returned": None}
+    report = provision(release("1.1", ring=b"new"), trial=trial)
+    assert state(provision.folder)["trial"] is report.on_trial is trial
+
+
+def test_starts_that_failed_do_not_count_once_somebody_is_at_it(tmp_path):
+    def run(dry=False):
+        job = Job(FakeLink(tmp_path), BOARD, release=ONE)
+        job.look()
+        report = job.run(dry=dry)
+        job.reset()
+        return report
+
+    run()
+    slots = {"active": "a", "trial": True, "attempts": 2, "returned": None}
     body = json.dumps(slots).encode()
-    (provision.folder / "slot").write_bytes(b"%08x %s" % (zlib.crc32(body), body))
-    assert provision().bytes == 0
-    (provision.folder / "main.py").write_text("broken")
-    assert provision().sent == ["main.py"]
-    assert state(provision.folder)["attempts"] == 0
+    (tmp_path / "slot").write_bytes(b"%08x %s" % (zlib.crc32(body), body))
+    assert run(dry=True).sent == []
+    assert state(tmp_path) == slots
+    assert run().sent == []
+    assert state(tmp_path) == {**slots, "attempts": 0}
 
 
 @pytest.mark.parametrize("where", ["plain", "copy"])

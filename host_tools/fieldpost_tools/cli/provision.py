@@ -33,6 +33,12 @@ _FILES_SHOWN = 12
     help="Whose code talks to the board.",
 )
 @click.option("--single", is_flag=True, help="Replace the release in place: for small flash.")
+@click.option(
+    "--trial/--no-trial",
+    default=True,
+    show_default=True,
+    help="A release that reaches no broker in three starts gives way to the former one.",
+)
 @click.option("--dry-run", "dry", is_flag=True, help="Look only, and say what would be done.")
 @click.option("--out", metavar="DIR", help="Where the images go.")
 @click.option("--mqtt", "url", metavar="URL", help="Wait for the node at this broker instead.")
@@ -129,6 +135,8 @@ def _provision_one(port, name, config_file, node, options, as_json):
     if len(report.sent) <= _FILES_SHOWN:
         for path in report.sent:
             click.echo(f"  {path}")
+    if report.on_trial and not report.dry:
+        click.echo("on trial: back to the former release, unless it reaches a broker in 3 starts")
     for note in report.notes:
         click.echo(note)
     if said:

@@ -36,6 +36,7 @@ class Report:
     firmware: str = ""
     version: str = ""
     slot: str | None = None
+    on_trial: bool = False
     revision: int | None = None
     sent: list[str] = field(default_factory=list)
     copied: int = 0
@@ -56,11 +57,12 @@ class Job:
 
     ``form``: one of ``FORMS``, .mpy files, sources or a ROMFS image. ``single``: replace the
     release in place, for a flash without room for two: a cut then leaves a board without code.
-    ``release``: instead of this installation's. ``show(done, total, path)`` is told the bytes of
-    files that are sent. Everything raises ToolErrors.
+    ``trial``: a release that follows another has to reach a broker within three starts, or the
+    former one returns. ``release``: instead of this installation's. ``show(done, total, path)``
+    is told the bytes of files that are sent. Everything raises ToolErrors.
     """
 
-    def __init__(self, link, board, form="mpy", single=False, release=None, show=None):
+    def __init__(self, link, board, form="mpy", single=False, trial=True, release=None, show=None):
         if form not in FORMS:
             raise InputError("form", form, "one of " + ", ".join(FORMS))
         self.board = board
@@ -70,10 +72,12 @@ class Job:
         self._link = link
         self._form = form
         self._single = single
+        self._trial = trial
         self._release = release
         self._show = show or (lambda _done, _total, _path: None)
         self._tree = {}
         self._contents = {}
+        self._starts = 0
 
     def look(self):
         """Find out what the board is and holds. Raises UnfitError; changes nothing."""
@@ -107,7 +111,10 @@ class Job:
         configured = self._configured(config)
         code = self._code()
         aside = self._bootstrap() | self._switched(configured)
-        aside |= self._slot_file(code, state, bool(aside))
+        aside |= self._slot_file(code)
+        self._starts = 0 if "slot" in aside else state["attempts"]
+        self._on_trial = state["trial"]
+        self.report.on_trial = "slot" in aside and self._trial and bool(self._active)
         kept = configured.kept if configured else {}
         self.report.revision = configured.revision if configured else None
         self._foresee(code, kept, aside)
@@ -118,7 +125,15 @@ class Job:
         return self.report
 
     def reset(self):
-        """Let the board boot, as after a power cut."""
+        """Let the board boot, as after a power cut; its earlier starts do not count any more.
+
+        The one that was interrupted has not failed, and others did so before somebody came.
+        """
+        if self._starts and not self.report.dry:
+            if self._active:
+                self.agent.put("slot", slot.content(self._active, self._on_trial))
+            else:
+                self.agent.remove(slot.FILES)
         self._link.reset()
 
     # What it has
@@ -215,13 +230,11 @@ class Job:
                 + ", ".join(name.removeprefix("fieldpost/") for name in missing)
             )
 
-    def _slot_file(self, code, state, changes):
-        """The file that makes another slot active, or gives what changed its starts again."""
-        if code and code.slot != self._active:
-            return {"slot": slot.content(code.slot, trial=bool(self._active))}
-        if self._active and (code or changes) and state["attempts"]:
-            return {"slot": slot.content(self._active, state["trial"])}
-        return {}
+    def _slot_file(self, code):
+        """What makes another slot active; on trial, if there is one to return to."""
+        if code is None or code.slot == self._active:
+            return {}
+        return {"slot": slot.content(code.slot, self._trial and bool(self._active))}
 
     def _switched(self, configured):
         """Files that take effect with the switch, beside bootstrap and slot."""

@@ -14,13 +14,14 @@ from fieldpost_tools.provision.rom import RomJob
 
 @dataclass(frozen=True)
 class Options:
-    """How boards are provisioned: ``form``, ``single`` as of ``Job``, ``tool`` and ``silence_s``
-    as of ``link.open``; ``wait_s`` for the node, 0 not at all; ``broker`` (a ``broker.Address``)
-    and ``ca`` where its word is waited for there."""
+    """How boards are provisioned: ``form``, ``single``, ``trial`` as of ``Job``, ``tool`` and
+    ``silence_s`` as of ``link.open``; ``wait_s`` for the node, 0 not at all; ``broker`` (a
+    ``broker.Address``) and ``ca`` where its word is waited for there."""
 
     form: str = "mpy"
     tool: str = "mpremote"
     single: bool = False
+    trial: bool = True
     dry: bool = False
     silence_s: float = 10.0
     wait_s: float = 60.0
@@ -50,7 +51,7 @@ def provision(port, board, config, options, show=None):
     with contextlib.ExitStack() as parts:
         board_link = parts.enter_context(link.open(port, options.tool, options.silence_s))
         kind = RomJob if options.form == "romfs" else Job
-        job = kind(board_link, board, options.form, options.single, show=show)
+        job = kind(board_link, board, options.form, options.single, options.trial, show=show)
         try:
             job.look()
             report = job.run(config, options.dry)
