@@ -9,7 +9,7 @@ import gc
 import sys
 
 from flash_kit import Flash, apply
-from test_api_update import NEW, OLD, digest, manifest, store, tree
+from release_kit import NEW, OLD, digest, manifest, store, tree
 
 import slots
 from fieldpost.release import RECEIVING, Staged
