@@ -129,6 +129,15 @@ def test_a_point_without_records_is_a_problem(store, tmp_path):
     assert result["problems"] == ["nothing recorded of ahu-1/dat"]
 
 
+def test_a_node_that_has_not_told_its_points_is_a_problem(tmp_path):
+    with Store(tmp_path / "b.db", create=True) as store:
+        put(store, 0, 50)
+        _, result = account(store, tmp_path, 50)
+        assert "the node has not told its points' names" in result["problems"]
+        cut = audit.cut({"stream": STREAM, "next": 50, "acquired": 50, "dropped": {}})
+        assert audit.heap_free(store, cut) == [0, 0, 0]
+
+
 def test_the_heap_is_judged_by_what_collections_leave(store):
     for first, values in ((0, (5, 90, 7)), (6, (80, 6, 5)), (12, (4, 3, 70))):
         rows = [(T0, COUNTER + n % 2, values[n // 2], None) for n in range(6)]

@@ -127,7 +127,7 @@ def _event(body):
 
 
 def _values(store, cut, point):
-    key = next(store.read(_POINT, point))[0]
+    key = next(store.read(_POINT, point), (None,))[0]
     return [row[0] for row in store.read(_VALUES, (site.NODE, cut.stream, cut.end, key))]
 
 
@@ -182,6 +182,7 @@ def _problems(result, written, exported, by_point):
             f"{result['records_stored']} stored records, {written} exported, {exported.rows} read",
         ),
         (exported.points != Counter(by_point), "points differ between database and CSV"),
+        (not by_point, "the node has not told its points' names"),
         (missing, f"nothing recorded of {', '.join(missing)}"),
         (
             exported.holes and not result["dropped"],
