@@ -90,7 +90,7 @@ class Site:
     async def _call(self, method, args):
         name, _, method = method.partition(".")
         value = await self.node.dispatcher().call("python", name, method, args)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
         return value
 
     def batch(self, calls):
@@ -308,7 +308,7 @@ def test_requests_are_no_longer_than_the_node_takes(site, limit):
     assert site.slot() == holds(NEW)
 
 
-@given(st.lists(st.integers(0, 9000), min_size=1, max_size=40), st.integers(400, 4096), st.data())
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=20), st.integers(400, 4096), st.data())
 def test_requests_are_the_files_whole_and_in_order(sizes, most, data):
     contents = {f"f{index:03}": os.urandom(size) for index, size in enumerate(sizes)}
     big = made(**contents)
