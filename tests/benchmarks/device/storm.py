@@ -27,8 +27,9 @@ class Node:
     name = "gw-1"
     boot = 1
     folder = "/state"
-    devices = {}
+    devices = points = {}
     links = ()
+    plan_path = digests = None
     stream = 0
 
     def __init__(self):
