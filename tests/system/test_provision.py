@@ -248,6 +248,22 @@ def test_a_port_without_micropython():
         os.close(slave)
 
 
+def test_a_program_that_takes_the_first_keys_is_interrupted_all_the_same(micropython, monkeypatch):
+    monkeypatch.setattr(link._Mpremote, "FIRST_S", 0.5)
+    lines = (
+        "import sys",
+        "try:",
+        " while True: sys.stdin.read(1)",
+        "except KeyboardInterrupt: sys.stdin.read(2)",
+    )
+    with Board(heap=HEAP) as board:
+        (board.folder / "main.py").write_text("print('runs')\n" + "\n".join(lines))
+        board.power_cycle()
+        board.wait_for("runs")
+        with link.open(board.path) as board_link:
+            assert board_link.exec("print(5)") == "5\n"
+
+
 def test_an_old_firmware_is_refused(board, monkeypatch):
     real = link.Link.exec
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldpost import __version__, plan, revisions, secrets
+from fieldpost.canonical import canonical
 from fieldpost.smallfile import unseal
 from fieldpost_tools import data
 from fieldpost_tools.build import FIRMWARE_FILES
@@ -141,4 +142,4 @@ def _plan(folder):
 
 def _text(config, values):
     """The same text for the same content, the order of keys and null aside."""
-    return "".join(secrets.canonical([config, values]))
+    return "".join(canonical([config, values]))

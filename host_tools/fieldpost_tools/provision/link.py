@@ -109,6 +109,8 @@ class Link:
 class _Mpremote(Link):
     """mpremote's transport: raw-paste mode, so that a board takes only what it has room for."""
 
+    FIRST_S = 3.0
+
     def __init__(self, port, timeout_s):
         super().__init__(port, timeout_s)
         from mpremote import transport_serial
@@ -137,13 +139,16 @@ class _Mpremote(Link):
         self.transport.read_until = bounded
 
     def _enter(self):
+        """Try again where a program that ends took the keys for its own input; in the end without
+        a soft reset, because of a boot.py that does not end."""
         from mpremote.transport import TransportError
 
-        try:
-            self.transport.enter_raw_repl(timeout_overall=self._timeout_s)
-        except TransportError:
-            # A boot.py that does not end: without it, then.
-            self.transport.enter_raw_repl(soft_reset=False, timeout_overall=self._timeout_s)
+        whole = self._timeout_s
+        for soft_reset, wait_s in ((True, min(self.FIRST_S, whole)), (True, whole)):
+            with contextlib.suppress(TransportError):
+                self.transport.enter_raw_repl(soft_reset, timeout_overall=wait_s)
+                return
+        self.transport.enter_raw_repl(soft_reset=False, timeout_overall=whole)
 
     @staticmethod
     def _problems():
