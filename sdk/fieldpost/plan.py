@@ -306,7 +306,7 @@ def _digests(config):
 
 def _digest(row):
     """The same for the same content, on any interpreter: MicroPython's dicts have no order."""
-    from .secrets import canonical
+    from .canonical import canonical
 
     crc = 0
     for text in canonical(row):

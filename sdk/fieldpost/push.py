@@ -9,6 +9,7 @@ import os
 from hashlib import sha256
 
 from . import revisions, secrets, staging
+from .canonical import canonical
 from .compat import tidy, unload
 from .errors import ApiError
 from .smallfile import remove
@@ -125,7 +126,7 @@ def _mark(*values):
     """What is the same for the same content."""
     made = sha256()
     for value in values:
-        for text in secrets.canonical(value):
+        for text in canonical(value):
             made.update(text.encode())
     return made.digest()
 

@@ -2,8 +2,10 @@
 
 from .compat import asyncio, sleep_ms
 
-#: Milliseconds for the reply, before the board restarts.
+#: Milliseconds for the reply, before the board restarts, or the link changes that it goes by.
 DELAY_MS = 1000
+#: Milliseconds that a node has to run after a restart to be good, where it waits for no link.
+STEADY_MS = 10000
 
 
 def restart(node):

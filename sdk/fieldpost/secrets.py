@@ -13,6 +13,7 @@ import json
 import os
 from hashlib import sha256
 
+from .canonical import canonical
 from .compat import const, hexlify, names, unload
 from .errors import ConfigError
 from .rows import join
@@ -123,30 +124,6 @@ def collect(path, used):
     for name in found:
         if name[: -len(_ENDING)] not in used:
             remove(folder + name)
-
-
-def canonical(value):
-    """Yield the text of a value piece by piece, the same one for the same content.
-
-    JSON whose keys are sorted; null in an object counts as absent.
-    """
-    if isinstance(value, dict):
-        mark = "{"
-        for key in sorted(value):
-            if value[key] is not None:
-                yield "%s%s:" % (mark, json.dumps(key))
-                yield from canonical(value[key])
-                mark = ","
-        yield "{}" if mark == "{" else "}"
-    elif isinstance(value, list):
-        yield "["
-        for i, item in enumerate(value):
-            if i:
-                yield ","
-            yield from canonical(item)
-        yield "]"
-    else:
-        yield json.dumps(value)
 
 
 def _name(text):

@@ -8,27 +8,25 @@ return is one rename; and ``trial`` in the node's folder, which tells of it::
     {"returned": {"revision", "reason", "ts"}}
 
 ``waits`` are the links that have to connect, each once, within ``confirm_ms`` of the change or of
-a start. A start that does not lead to that counts: after three the node returns as well, and at
-once where the configuration cannot even be built. The second kind says which revision was not
-good, and why; it stays until the next configuration is. A return gives the node a revision of its
-own (5 failed: the former 4 comes back as 6), so that no number ever means two configurations.
+a start; where there are none, the node has to run for ten seconds after its start. A start that
+does not lead to that counts: after three the node returns as well, and at once where the
+configuration cannot even be built. The second kind says which revision was not good, and why; it
+stays until the next configuration is. A return gives the node a revision of its own (5 failed: the
+former 4 comes back as 6), so that no number ever means two configurations.
 Logs and cursors have no part in this.
 """
 
 import os
 
-from . import revisions
+from . import restart, revisions
 from .compat import const, sleep_ms, unload
 from .errors import FieldpostError
 from .events import ERROR, LINK_UP
-from .restart import restart
 from .smallfile import remove, save
 
 _FILE = "/trial"
 _BACK = ".back"
 _BOOTS = const(3)
-#: Milliseconds for the reply, before the link changes that it goes by.
-REPLY_MS = 1000
 _POLL_MS = const(100)
 
 
@@ -113,7 +111,7 @@ def switch(node, fixed):
     if not fixed:
         _watch(node, True)
     else:
-        restart(node)
+        restart.restart(node)
 
 
 def left_s(node):
@@ -132,9 +130,11 @@ async def _prove(node, live):
     handle = node.bus.subscribe(LINK_UP, lambda _kind, name, _data: up.add("mqtt:" + name))
     try:
         if live:
-            await sleep_ms(REPLY_MS)
+            await sleep_ms(restart.DELAY_MS)
             async with node.changing:
                 up.update(_unbroken(node, await node.apply(node.config_path)))
+        elif not trial["waits"]:
+            await sleep_ms(restart.STEADY_MS)
         trial["until"] = node.clock.mono_ms() + trial["confirm_ms"]
         reason = await _wait(node, trial, up)
     except Exception as error:
@@ -184,7 +184,7 @@ async def _return(node, reason):
     except Exception as error:
         # What only a restart changes, or no memory to change it now.
         node.bus.emit(ERROR, "config", error)
-        restart(node)
+        restart.restart(node)
 
 
 # -- the return

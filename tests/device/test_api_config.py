@@ -7,13 +7,14 @@ from config_kit import board, clear, digest, document, folder, push, refused, st
 from gateways_kit import FOLDER, PATH, SECRET, SMALL, Board, exists, saved, text
 from patch_kit import Patch
 
-from fieldpost import transfer
+from fieldpost import restart, transfer
 from fieldpost.compat import hexlify, sleep_ms
 from fieldpost.errors import FieldpostError
 from fieldpost.hmac import hmac_sha256
 
 HEAP = "1m"
 KEY = "a key of the whole fleet"
+restart.STEADY_MS = 20
 
 
 def content(path, mode="rb"):
@@ -203,7 +204,7 @@ async def test_what_only_a_restart_changes():
     assert (await gw.call("config.status"))["trial"]["left_s"] is None
     gw = await gw.again()
     assert gw.node.name == "gw-2"
-    await sleep_ms(20)
+    await sleep_ms(100)
     assert gw.node.trial is None and not exists(FOLDER + "/trial")
     assert (await gw.call("config.status"))["trial"] is None
     await gw.halt()

@@ -17,7 +17,8 @@ HEAP = "1m"
 
 LOG = dict(SMALL, ring_bytes=8192, store={"disk": True})
 FAST = {"id": "fast", "driver": "virtual", "interval": 20, "points": [{"name": "p", "value": 1}]}
-trial.REPLY_MS = restart.DELAY_MS = 20
+restart.DELAY_MS = 20
+restart.STEADY_MS = 400
 
 
 class Machine:
@@ -209,6 +210,21 @@ async def test_a_restart_in_the_midst_of_a_trial():
         await until(lambda: gw.node.links[0].connected)
         assert saved()["mqtt"][0]["port"] == peer.port
         await gw.halt()
+
+
+async def test_a_restart_without_links():
+    gw = await board().boot()
+    config = await document(gw)
+    config["subscriptions"][0]["ring_bytes"] = 2048
+    await push(gw, config)
+    gw = await gw.again()
+    # It has to run for a while.
+    assert gw.node.trial["trial"]["boots"] == 1 and saved()["revision"] == 1
+    gw = await gw.again()
+    assert gw.node.trial["trial"]["boots"] == 2
+    await until(lambda: gw.node.trial is None)
+    assert gone() and saved()["revision"] == 1
+    await gw.halt()
 
 
 async def test_three_starts_in_vain():

@@ -12,8 +12,9 @@ What can be changed while the node runs is changed at once. A change of links (`
 the links that came or changed connect within ``confirm_s``, the node returns to the former
 configuration by itself. That outlives restarts; three that lead to nothing end it, too. What only
 a restart can change (``node``, ``network``, ``watchdog_ms``, what shapes a log) makes the board
-restart by itself in a second; a configuration that it cannot start with is not kept either. While
-a configuration is on trial, no other change is accepted: ``configuration on trial``.
+restart by itself in a second, and is on trial too: of the links that were connected, or, where
+there were none, for the ten seconds that the node has to run. While a configuration is on trial,
+no other change is accepted: ``configuration on trial``.
 
 Revisions only grow. One that was returned from keeps its number: where 5 fails, what was 4 is 6.
 The node's state has ``config`` with ``trial`` meanwhile, and ``returned`` afterwards.
