@@ -8,6 +8,7 @@ CPython the modules that ``umqtt.simple`` 1.3 imports by their MicroPython names
 import asyncio
 import binascii
 import gc
+import json
 import os
 import sys
 import time
@@ -33,6 +34,7 @@ if MICROPYTHON:
     sleep_ms = asyncio.sleep_ms
     print_exception = sys.print_exception
     tidy = gc.collect
+    dumps = json.dumps
 
     async def wait_for_ms(awaitable, ms):
         """Await with a deadline in ms; raises ``compat.TimeoutError``.
@@ -97,6 +99,10 @@ else:
             return await awaitable
 
     names = os.listdir
+
+    def dumps(value):
+        """JSON of a value, characters beyond ASCII as they are, as MicroPython writes them."""
+        return json.dumps(value, ensure_ascii=False)
 
     def tidy():
         """Collect garbage where a heap can fragment, which is on MicroPython only."""
