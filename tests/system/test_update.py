@@ -24,8 +24,8 @@ OLD = "0.1.0"
 RESET = "SW_CPU_RESET"
 NODES = ("gw-1", "gw-2")
 KEY = "a-key-of-the-fleet"
-RUN, NET = "fieldpost_board/run.py", "fieldpost/net.py"
-CRASHES = {RUN: {"def main():": "raise ValueError('broken')\n\n\ndef main():"}}
+COMPAT, NET = "fieldpost/compat.py", "fieldpost/net.py"
+CRASHES = {COMPAT: {"import asyncio\n": "raise ValueError('broken')\n"}}
 DEAF = {NET: {"async def open_stream(": "async def _open_stream("}}
 
 
