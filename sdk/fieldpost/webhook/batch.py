@@ -57,7 +57,7 @@ class Batch(Delivery):
             record = hooks.queue.get(index)
             if record is None:
                 continue
-            event = await context.event(hooks.node, row, record, self.action, known)
+            event = await context.event(hooks, row, record, self.action, known)
             if event:
                 part = provider.part(event, row, hooks.node)
                 size += len(part)

@@ -1,19 +1,24 @@
 """What the configuration says of the point or device that an event is about."""
 
-from ..compat import asyncio
+from ..compat import asyncio, const
 from ..errors import ApiError
 from .filters import tagged
 
+#: Points and devices that are remembered: to find one takes several reads of flash.
+_KNOWN = const(4)
 
-async def event(node, row, record, action, known=None):
+
+async def event(hooks, row, record, action, known=None):
     """An event as providers get it; None where the endpoint's tag filters refuse it.
 
     ``known`` keeps what was found by its key, for events that go together.
     """
     key = record.key
-    point = known[key] if known and key in known else await find(node, key)
-    if known is not None:
-        known[key] = point
+    if known is None:
+        known = _remembered(hooks)
+    if key not in known:
+        known[key] = await find(hooks.node, key)
+    point = known[key]
     if not tagged(row["tags"], point and point["tags"]):
         return None
     return {
@@ -25,6 +30,14 @@ async def event(node, row, record, action, known=None):
         "data": record.data,
         "point": point,
     }
+
+
+def _remembered(hooks):
+    """What was found last by its key, until the configuration changes; the dict to add to."""
+    if hooks.digests is not hooks.node.digests or len(hooks.points) >= _KNOWN:
+        hooks.digests = hooks.node.digests
+        hooks.points = {}
+    return hooks.points
 
 
 async def find(node, key):

@@ -46,6 +46,8 @@ class Webhooks(Kept):
         self._tasks = []
         self._handles = []
         self._watches = []
+        #: What ``context`` remembers, and of which configuration.
+        self.points, self.digests = {}, None
         self._turn = self._tests = 0
         self._tended = self.clock.mono_ms() - _TEND_MS
         Kept.__init__(self)
@@ -225,7 +227,7 @@ class Webhooks(Kept):
         if log.next - endpoint.acked > self.capacity:
             self.counters["dropped"] += endpoint.give_up_before(log.next - self.capacity)
         turns = _TURN
-        while endpoint.has_room and endpoint.index < log.next and turns:
+        while endpoint.wants_more and endpoint.index < log.next and turns:
             turns -= 1
             record = self.queue.read(endpoint.index)
             gap = (log.next if record is None else record.index) - endpoint.index

@@ -62,7 +62,7 @@ class Delivery:
         record = hooks.queue.get(self.index)
         if record is None:
             raise LostError
-        event = await context.event(hooks.node, endpoint.row, record, self.action)
+        event = await context.event(hooks, endpoint.row, record, self.action)
         return event and provider.render(event, endpoint.row, hooks.node)
 
     def records(self, queue):
@@ -115,9 +115,16 @@ class Endpoint:
         """For how long it was paused: it never is."""
 
     @property
-    def has_room(self):
-        """Whether another delivery may begin."""
-        return len(self.pending) < _WINDOW
+    def wants_more(self):
+        """Whether to read on in the queue: there is room, and nothing is ready to begin."""
+        if len(self.pending) >= _WINDOW:
+            return False
+        keys = []
+        for one in self.pending:
+            if not (one.attempts or one.open or one.key in keys):
+                return False
+            keys.append(one.key)
+        return True
 
     @property
     def secure(self):

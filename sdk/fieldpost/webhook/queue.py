@@ -51,6 +51,8 @@ class Queue:
             self.log = Ring(*shape)
         self._prefix = node.name.replace(".", "_")
         self._reader = self.log.reader(self.log.next)
+        # What was read last: others read it as well, or it is read again to be sent.
+        self._last = None
 
     def put(self, event, key, data, **more):
         """Append an event; False where it was refused, which the log counts.
@@ -64,7 +66,12 @@ class Queue:
         return self.log.append(_NO_POINT, dict(more, e=event, k=key, d=data))
 
     def read(self, index):
-        """The ``Record`` at ``index``, or at the next one there is; None at the end."""
+        """The ``Record`` at ``index``, or at the next one there is; None at the end.
+
+        It belongs to all who read it: nobody changes it.
+        """
+        if self._last and self._last.index == index:
+            return self._last
         reader = self._reader
         reader.seek(index)
         header = reader.open()
@@ -77,6 +84,8 @@ class Queue:
         ms = header.base + delta
         record = Record(index, id, ms if header.dated else None, value, ms)
         record.run = header.stream, header.dated
+        # Until the time is known it is read anew, for the time.
+        self._last = record if header.dated else None
         return record
 
     def flush(self):

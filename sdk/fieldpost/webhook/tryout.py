@@ -16,7 +16,7 @@ class _Tryout(Delivery):
     async def render(self, hooks, endpoint, provider):
         """See ``Delivery``."""
         # Its point does not exist, so no tag filter refuses it.
-        event = await context.event(hooks.node, endpoint.row, self._record, None)
+        event = await context.event(hooks, endpoint.row, self._record, None)
         return provider.render(event, endpoint.row, hooks.node)
 
 
