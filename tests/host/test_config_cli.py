@@ -313,6 +313,8 @@ def test_nobody_is_locked_out_by_mistake(broker):
         with fake_node.on_pty(fake(nodes["l-1"])) as line:
             run("set", "--serial", line.path, "api.mqtt=[]")
         run("rollback", *options, "--node", "l-1", 4)
+        refused = run("rollback", *options, "--node", "l-1", code=1)
+        assert "would take no other configuration over MQTT" in refused.stderr
         assert nodes["l-1"].config["api"] == CONFIG["api"]
 
 

@@ -88,6 +88,11 @@ def test_a_list_of_texts_is_one_value():
     assert str(found) == '~ api.mqtt: ["read", "config.*"] → ["read"]'
 
 
+def test_what_is_no_list_is_compared_as_it_is():
+    (found,) = diff.compare({"devices": [{"id": "a", "points": 5}]}, {"devices": [{"id": "a"}]})
+    assert str(found) == "- devices.a.points: 5"
+
+
 def test_another_order_is_told():
     two = copy.deepcopy(CONFIG)
     two["mqtt"].append({"name": "b", "host": "h"})

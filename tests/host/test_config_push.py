@@ -72,7 +72,7 @@ def test_a_secret_that_the_node_has_already_changes_nothing(there, monkeypatch):
     config = wanted()
     config["mqtt"][0] = {"host": "10.0.0.5", "user": "gw-1", "password": "env:PW"}
     result, _ = send(there, config)
-    assert (result.status, there.revision) == ("unchanged", 4)
+    assert (result.status, result.changes, there.revision) == ("unchanged", [], 4)
     monkeypatch.setenv("PW", "another")
     result, _ = send(there, config)
     assert (result.status, there.revision) == ("ok", 5)

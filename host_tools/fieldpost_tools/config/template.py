@@ -2,13 +2,11 @@
 
 ``{node}`` is the node's name; of an inventory also ``{site}``, ``{board}`` and its tags. Topics
 (``publish``) are left alone: what stands in braces there is the node's own to fill in. A secret
-``"secret:NAME"`` is the inventory's of that name, or one of ``credentials``: ``fleet_key``,
-``mqtt_password``, ``api_secret``. ``node`` itself may be missing.
+``"secret:NAME"`` is the inventory's of that name. ``node`` itself may be missing.
 """
 
 import re
 
-from fieldpost_tools import credentials
 from fieldpost_tools.errors import InputError
 
 _PLACE = re.compile(r"\{([A-Za-z0-9_.-]+)\}")
@@ -24,7 +22,7 @@ def fill(config, name, entry=None):
     references = {}
     if entry:
         words = {**entry.tags, "site": entry.site, "board": entry.board, **words}
-        references = {**credentials.references(name), **entry.secrets}
+        references = entry.secrets
 
     def text(value):
         if entry and value.startswith(_SECRET):
