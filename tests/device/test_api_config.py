@@ -73,6 +73,7 @@ async def test_the_same_again_changes_nothing():
     assert os.stat(PATH)[8] == written
     config["devices"][2]["password"] = "another"
     assert (await push(gw, config))["changed"] == ["device:safe"]
+    await gw.node.supervisor.stop_all()
 
 
 async def test_points_keep_their_ids_by_name():
@@ -104,6 +105,7 @@ async def test_points_keep_their_ids_by_name():
     await push(gw, config)
     assert {gw.node.points[id].name for id in (8, 9)} == {"fan", "renamed"}
     assert gw.node.points[8].name == "fan"
+    await gw.node.supervisor.stop_all()
 
 
 async def test_what_is_not_allowed_leaves_everything_as_it_was():
@@ -252,6 +254,7 @@ async def test_ids_never_come_again():
     assert max(gw.node.points) == 6 and saved()["last_id"] == 7
     await push(gw, dict(before, devices=before["devices"] + [added("y")]))
     assert max(gw.node.points) == 8
+    await gw.node.supervisor.stop_all()
 
 
 def added(id):

@@ -214,6 +214,7 @@ async def test_of_a_push():
     await push(gw, config)
     assert gw.node.devices["safe"].driver.config["password"] is None
     assert [point.config["pin"] for point in gw.node.devices["safe"].points] == [SECRET, None]
+    await gw.node.supervisor.stop_all()
 
 
 def test_a_node_boots_from_its_plan_alone():

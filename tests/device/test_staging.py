@@ -106,6 +106,7 @@ async def test_ids_are_written_once_and_for_all():
     await staging.change(board.node, remove)
     assert sorted(board.node.points) == [23]
     assert sorted(Node(PATH, FOLDER).points) == [23]
+    await board.node.supervisor.stop_all()
 
 
 async def test_ids_are_those_that_the_node_gave():
