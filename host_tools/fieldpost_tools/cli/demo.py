@@ -28,7 +28,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 )
 @click.option(
     "--heap",
-    help="Heap of the virtual board, e.g. 128k (below 240k: no webhook; below 160k: fewer points)."
+    help="Heap of the virtual board, e.g. 136k (below 240k: no webhook; below 160k: fewer points)."
     " [default: 256k]",
 )
 def command(seconds, as_json, folder, heap):
