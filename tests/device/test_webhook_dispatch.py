@@ -84,7 +84,8 @@ async def test_a_storm_is_bounded_and_counted():
             took = ticks_diff(ticks_ms(), begun)
             gc.collect()
             more = gc.mem_alloc() - before if before else 0
-            await until(lambda: not run.hooks.endpoints["a"].pending, 20000)
+            hooks = run.hooks
+            await until(lambda: hooks.endpoints["a"].acked == hooks.queue.log.next, 20000)
             counters = run.hooks.counters
             print(
                 "storm: 10000 events in %d ms, longest %d ms, %d bytes of heap more, %r"
@@ -277,6 +278,39 @@ class Tagged:
         self.key = key
         self.id = 1
         self.unit = "K"
+
+
+async def test_no_more_is_read_than_may_begin():
+    async with Peer([60000]) as peer, Run({"name": "a", "url": peer.url}) as run:
+        for number in range(4):
+            run.alarm(number, key="v/%d" % number)
+        await until(lambda: peer.requests)
+        await run.pass_ms(0)
+        # The one under way and the next.
+        assert len(run.hooks.endpoints["a"].pending) == 2
+
+
+async def test_points_are_remembered_until_the_configuration_changes():
+    sites, asked = [], []
+
+    def texts_of(_node):
+        asked.append(sites[-1])
+        yield ["v", None, {"site": sites[-1]}]
+        yield [1, None, None, None]
+
+    async with Peer(OK) as peer, Run({"name": "a", "url": peer.url}) as run:
+        run.node.devices["v"] = Tagged("v/n")
+        real, texts.rows = texts.rows, texts_of
+        try:
+            for site, digests in (("hq", "1"), ("hq", "1"), ("lab", "2")):
+                sites.append(site)
+                run.node.digests = digests
+                run.alarm(1, key="v/n")
+                await run.count("delivered", len(peer.requests) + 1)
+        finally:
+            texts.rows = real
+        found = [json.loads(body)["node"]["tags"]["site"] for _, body in peer.requests]
+        assert found == ["hq", "hq", "lab"] and asked == ["hq", "lab"]
 
 
 async def test_tag_filters_decide_by_the_node_of_the_event():

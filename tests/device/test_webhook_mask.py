@@ -68,6 +68,7 @@ def test_previews_have_no_secrets():
     assert text.count("***") == 5 and "bbb" in text, text
     for secret in hidden:
         assert secret not in text and secret[1:] not in text, text
+    assert preview(b"text: " + SECRETS["secret"].encode(), made) == "text: ***"
     assert preview(json.dumps(SECRETS["secret"]).encode() * 9, made) == '"***"' * 9
 
 
