@@ -25,7 +25,7 @@ DUP = const(8)
 
 # Output waits in pieces of this size, since a heap in use has no room for one large buffer. They
 # are written one by one: the end of each is the progress that the link's deadline asks for.
-_PIECE_BYTES = const(256)
+_PIECE_BYTES = const(1024)
 
 # Body length of every packet that a client may receive, except PUBLISH.
 _LENGTHS = {CONNACK: 2, PUBACK: 2, SUBACK: 3, UNSUBACK: 2, PINGRESP: 0}
