@@ -32,7 +32,7 @@ async def push(node, path, base, confirm_s):
         return given, config
 
     async with node.changing:
-        check_base(node, base)
+        staging.check_base(node, base)
         return await _replace(node, read, confirm_s)
 
 
@@ -57,16 +57,6 @@ async def roll_back(node, revision, confirm_s):
         return await _replace(node, read, confirm_s)
 
 
-def check_base(node, base):
-    """Raise ApiError where the node's configuration is not the revision ``base``."""
-    try:
-        revision = revisions.head(staging.path_of(node))["revision"]
-    except (OSError, ValueError) as error:
-        raise ApiError("configuration cannot be read: %r" % error) from None
-    if base != revision:
-        raise ApiError("stale revision: %d, the node has %d" % (base, revision))
-
-
 async def _replace(node, read, confirm_s):
     staging.refuse_on_trial(node)
     path = staging.path_of(node)
@@ -82,7 +72,7 @@ async def _replace(node, read, confirm_s):
     finally:
         remove(path + ".next")
         revisions.tidy_secrets(path, path + ".back")
-        for name in ("changes", "revisions", "secrets"):
+        for name in ("push", "changes", "revisions", "secrets", "canonical", "schema", "rows"):
             unload("fieldpost." + name)
 
 

@@ -7,8 +7,7 @@ Secrets are in a file of their own (see ``secrets``), which is there before.
 
 import os
 
-from . import revisions, secrets
-from .compat import tidy
+from .compat import tidy, unload
 from .errors import ApiError
 from .smallfile import remove
 
@@ -32,7 +31,7 @@ async def change(node, edit):
             tidy()
             await commit(node)
         finally:
-            revisions.tidy_secrets(path)
+            _tidy(path)
     return result
 
 
@@ -63,6 +62,23 @@ def path_of(node):
     return node.config_path
 
 
+def head_of(node):
+    """``{"revision", "last_id", "secrets"}`` of the node's file. Raises ApiError."""
+    from . import revisions
+
+    try:
+        return revisions.head(path_of(node))
+    except (OSError, ValueError) as error:
+        raise ApiError("configuration cannot be read: %r" % error) from None
+
+
+def check_base(node, base):
+    """Raise ApiError where the node's configuration is not the revision ``base``."""
+    revision = head_of(node)["revision"]
+    if base != revision:
+        raise ApiError("stale revision: %d, the node has %d" % (base, revision))
+
+
 def refuse_on_trial(node):
     """Raise ApiError while a configuration is on trial: nobody knows yet which one is changed."""
     if node.trial and "trial" in node.trial:
@@ -88,11 +104,16 @@ def merge(target, changes):
 
 def hide(config):
     """Replace every secret of a configuration by ``has_<key>``; returns it. See ``secrets``."""
+    from . import secrets
+
     secrets.split(config)
+    _forget()
     return config
 
 
 def _stage(path, staged, edit):
+    from . import revisions, secrets
+
     head, config = revisions.load(path)
     result = edit(config)
     head["last_id"] = revisions.number(config, head["last_id"])
@@ -104,3 +125,16 @@ def _stage(path, staged, edit):
         remove(staged)
         raise ApiError("configuration not changed: %r" % error) from None
     return result
+
+
+def _tidy(path):
+    from . import revisions
+
+    revisions.tidy_secrets(path)
+    _forget()
+
+
+def _forget():
+    """Give back the memory of what is needed only while a configuration is read or written."""
+    for name in ("revisions", "secrets", "canonical", "schema", "rows"):
+        unload("fieldpost." + name)

@@ -7,10 +7,13 @@ from hashlib import sha256
 
 from gateways_kit import FOLDER, Board
 
+from fieldpost import restart
 from fieldpost.compat import hexlify
 from fieldpost.errors import FieldpostError
 
 PART = 700
+restart.DELAY_MS = 20
+restart.STEADY_MS = 400
 
 
 def clear(folder=FOLDER):

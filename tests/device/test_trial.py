@@ -9,7 +9,7 @@ from gateways_kit import FOLDER, PATH, SECRET, SMALL, Board, Module, Vault, exis
 from mqtt_peer import Peer, until
 from patch_kit import Patch
 
-from fieldpost import restart, ring, trial
+from fieldpost import ring, trial
 from fieldpost.node import Node
 
 NEEDS = "socket"
@@ -17,8 +17,6 @@ HEAP = "1m"
 
 LOG = dict(SMALL, ring_bytes=8192, store={"disk": True})
 FAST = {"id": "fast", "driver": "virtual", "interval": 20, "points": [{"name": "p", "value": 1}]}
-restart.DELAY_MS = 20
-restart.STEADY_MS = 400
 
 
 class Machine:

@@ -22,11 +22,9 @@ The node's state has ``config`` with ``trial`` meanwhile, and ``returned`` after
 
 from binascii import a2b_base64
 
-from .. import push, revisions
 from ..errors import ApiError
-from ..staging import hide, path_of, refuse_on_trial
-from ..transfer import Transfer, check_signature, digest_of
-from .call import READ, WRITE
+from ..staging import check_base, head_of, hide, path_of, refuse_on_trial
+from .call import PART, READ, WRITE
 
 
 def get(node, _args):
@@ -46,7 +44,7 @@ def status(node, _args):
     null where the clock was not set. ``staged``: ``{sha256, size, offset}`` of the document that
     is coming.
     """
-    told = {"revision": _head(node)["revision"], "trial": None, "returned": None, "staged": None}
+    told = {"revision": head_of(node)["revision"], "trial": None, "returned": None, "staged": None}
     told.update(node.trial or {})
     if told["trial"]:
         from ..trial import left_s
@@ -69,9 +67,11 @@ def begin(node, args):
     Errors: ``stale revision: ..., the node has ...``, ``signature missing``, ``signature
     invalid``, ``not enough flash: ...``, ``configuration on trial``.
     """
+    from ..transfer import check_signature
+
     refuse_on_trial(node)
     base, digest = args["base"], args["sha256"]
-    push.check_base(node, base)
+    check_base(node, base)
     check_signature(node, ("config", node.name, str(base), digest), args["signature"])
     return {"offset": _transfer(node).begin(args["size"], digest, base)}
 
@@ -105,7 +105,7 @@ async def apply(node, args):
     transfer = _transfer(node)
     path = await transfer.finish()
     try:
-        return await push.push(node, path, transfer.state()["note"], args["confirm_s"])
+        return await _push().push(node, path, transfer.state()["note"], args["confirm_s"])
     finally:
         transfer.abort()
 
@@ -122,8 +122,11 @@ async def history(node, _args):
     Those that a push or a rollback replaced, up to four. ``size`` and ``sha256`` are of the node's
     file, which has no secrets.
     """
+    from ..transfer import digest_of
+
     path = path_of(node)
-    current = _head(node)["revision"]
+    current = head_of(node)["revision"]
+    revisions = _revisions()
     found = []
     for revision in revisions.former(path):
         if revision != current:
@@ -138,10 +141,10 @@ def get_revision(node, args):
     Error: ``no such revision``.
     """
     path = path_of(node)
-    if args["revision"] != _head(node)["revision"]:
-        if args["revision"] not in revisions.former(path):
+    if args["revision"] != head_of(node)["revision"]:
+        if args["revision"] not in _revisions().former(path):
             raise ApiError("no such revision")
-        path = revisions.former_path(path, args["revision"])
+        path = _revisions().former_path(path, args["revision"])
     return _shown(path)
 
 
@@ -151,24 +154,32 @@ async def rollback(node, args):
     It becomes a new revision. Returns the same as ``apply``. Errors: ``no such revision``; what
     the configuration does not allow any more.
     """
-    return await push.roll_back(node, args["revision"], args["confirm_s"])
+    return await _push().roll_back(node, args["revision"], args["confirm_s"])
 
 
 def _shown(path):
-    head, config = revisions.read(path)
+    head, config = _revisions().read(path)
     config = hide(config)
     config["last_id"] = head["last_id"]
     return {"revision": head["revision"], "config": config}
 
 
-def _head(node):
-    try:
-        return revisions.head(path_of(node))
-    except (OSError, ValueError) as error:
-        raise ApiError("configuration cannot be read: %r" % error) from None
+def _push():
+    """What only those need who change the configuration; it forgets itself afterwards."""
+    from .. import push
+
+    return push
+
+
+def _revisions():
+    from .. import revisions
+
+    return revisions
 
 
 def _transfer(node):
+    from ..transfer import Transfer
+
     return Transfer(node.folder + "/config.push")
 
 
@@ -181,7 +192,7 @@ METHODS = {
         "size: int 2..524288\nsha256: str 64..64\nbase: int 0..\nsignature: str 64..64 = ?",
         WRITE,
     ),
-    "put": (put, "offset: int 0..524288\ndata: str 0..65536", WRITE),
+    "put": (put, "offset: int 0..524288\ndata: str 0..65536", PART),
     "apply": (apply, _CONFIRM, WRITE),
     "abort": (abort, "", WRITE),
     "history": (history, "", READ),
