@@ -63,7 +63,8 @@ def test_a_git_work_tree_is_no_place(monkeypatch, tmp_path, below):
         credentials.ensure("gw-1")
     assert not folder.exists()
     link = tmp_path / "link"
-    link.symlink_to(tmp_path / "repository")
+    (tmp_path / "repository" / "inside").mkdir()
+    link.symlink_to(tmp_path / "repository" / "inside")
     monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(link / below))
     with pytest.raises(CredentialsError, match="inside the git work tree"):
         credentials.ensure("gw-1")

@@ -288,6 +288,26 @@ def test_a_board_is_waited_for_at_its_broker(board, mosquitto):
     assert board.boots == boots + 2  # for the raw REPL, and the node
 
 
+def test_a_state_of_the_boot_before_is_no_answer(monkeypatch, mosquitto):
+    told = [
+        [{"state": "online", "boot": 3, "version": "old"}],  # kept by the broker
+        [{"state": "online", "boot": 3, "version": "old"}],
+        [{"state": "offline", "boot": 3}],
+        [{"state": "online", "boot": 4, "version": "new"}],
+    ]
+    source = answer.Mqtt(parse_url(f"mqtt://{mosquitto.host}:{mosquitto.port}"), "gw-1")
+    real = source._states
+
+    def states(wait_s):
+        real(wait_s)
+        return told.pop(0) if source._link.connected else []
+
+    monkeypatch.setattr(source, "_states", states)
+    source._link.receive(1, 1, 1)
+    with source:
+        assert source.wait(5).version == "new"
+
+
 def test_an_inventory(provisioned, tmp_path, monkeypatch):
     monkeypatch.setenv("FIELDPOST_CREDENTIALS", str(tmp_path / "keys"))
     monkeypatch.setenv("SITE_KEY", "of the site")
