@@ -131,6 +131,27 @@ class Mute:
             connection.close()
 
 
+class Full:
+    """Takes no connection any more: those before wait to be accepted."""
+
+    def __init__(self):
+        self.listener = socket.create_server((HOST, 0), backlog=0)
+        self.port = self.listener.getsockname()[1]
+        self.connections = []
+
+    def __enter__(self):
+        for _ in range(4):
+            connection = socket.socket()
+            connection.setblocking(False)
+            connection.connect_ex((HOST, self.port))
+            self.connections.append(connection)
+        return self
+
+    def __exit__(self, *_):
+        for one in [self.listener, *self.connections]:
+            one.close()
+
+
 @pytest.fixture(params=["cpython", "micropython"])
 def probe(request, tmp_path):
     """Calls the probe with settings and calls, returns the dict of outcomes."""
@@ -192,9 +213,10 @@ def test_verification(probe, certificates):
 def test_silent_and_resetting(probe, certificates):
     tls = {"ca": certificates.path("ca.pem")}
     limits = {"connect_ms": 400, "tls_ms": 400, "write_ms": 400, "response_ms": 400}
-    with Mute() as silent, Mute(0) as resetting, Mute(1) as later:
+    with Mute() as silent, Mute(0) as resetting, Mute(1) as later, Full() as full:
         found = probe(
             limits,
+            full={"url": f"http://{HOST}:{full.port}/"},
             silent={"url": f"http://{HOST}:{silent.port}/"},
             silent_tls={"url": f"https://{HOST}:{silent.port}/", "tls": tls},
             reset={"url": f"http://{HOST}:{resetting.port}/"},
@@ -202,6 +224,7 @@ def test_silent_and_resetting(probe, certificates):
             later={"url": f"http://{HOST}:{later.port}/"},
             later_tls={"url": f"https://{HOST}:{later.port}/", "tls": tls},
         )
+    assert found["full"] == "timeout: connect"
     assert found["silent"] == "timeout: response"
     step = "tls" if probe.interpreter == "micropython" else "connect"
     assert found["silent_tls"] == f"timeout: {step}"
