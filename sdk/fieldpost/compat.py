@@ -55,6 +55,16 @@ if MICROPYTHON:
         await sleep_ms(ms)
         task.cancel()
 
+    def unload(name):
+        """Forget an imported module ``package.module``, so that its memory can be reclaimed.
+
+        Does nothing on CPython, where another thread may be using it.
+        """
+        module = sys.modules.pop(name, None)
+        package, _, leaf = name.rpartition(".")
+        if module is not None and hasattr(sys.modules[package], leaf):
+            delattr(sys.modules[package], leaf)
+
     def names(folder):
         """Names in a folder, not all at once. To be exhausted: littlefs keeps the folder open."""
         for entry in os.ilistdir(folder):
@@ -104,6 +114,9 @@ else:
         """JSON of a value, characters beyond ASCII as they are, as MicroPython writes them."""
         return json.dumps(value, ensure_ascii=False)
 
+    def unload(_name):
+        """Forget a module where memory is short, which it is on MicroPython only."""
+
     def tidy():
         """Collect garbage where a heap can fragment, which is on MicroPython only."""
 
@@ -127,14 +140,6 @@ async def wait_set(event, ms):
 async def _set_after(event, ms):
     await sleep_ms(ms)
     event.set()
-
-
-def unload(name):
-    """Forget an imported module ``package.module``, so that its memory can be reclaimed."""
-    module = sys.modules.pop(name, None)
-    package, _, leaf = name.rpartition(".")
-    if module is not None and hasattr(sys.modules[package], leaf):
-        delattr(sys.modules[package], leaf)
 
 
 def epoch_year():

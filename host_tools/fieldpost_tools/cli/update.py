@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import sys
 
 import click
@@ -70,7 +69,7 @@ def _percents(_context, _parameter, text):
     default=FLEET_KEY,
     show_default=True,
     metavar="NAME",
-    help="Environment variable with the nodes' fleet_key, if they have one.",
+    help="Environment variable with the nodes' fleet_key; else that of the credentials, if any.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead.")
@@ -118,7 +117,7 @@ def _run(nodes, release, rollout, healthy_s, fleet_key_env, dry_run, as_json):
     from fieldpost_tools import fleet
     from fieldpost_tools.update import Update
 
-    key = os.environ.get(fleet_key_env)
+    key = fleet.key(fleet_key_env)
 
     def work(name):
         update = Update(lambda: nodes.connect(name), release, key)

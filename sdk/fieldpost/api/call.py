@@ -5,6 +5,8 @@ line for each: ``name: row``, with the rows of ``schema.py``, in the order of po
 Rows of objects may name a table of the module's own dict ``TABLES``, else one of the schema.
 ``kind`` is ``READ`` or ``WRITE``: a writing method changes something, so it is audited, not ended
 by the deadline of its request once it has begun, and refused where a transport allows reads only.
+``PART`` is such a method that brings one part of a document: what begins it and what makes it
+effective are audited, its parts would drive out everything else.
 
 ``handler(node, args)`` is a function or a coroutine function; ``args`` has every declared
 parameter, None for an optional one that was not given. It returns what JSON can say, or ``Rows``,
@@ -17,6 +19,7 @@ memory``).
 CONFIRM = "loggers.ackSubscribe"
 READ = "read"
 WRITE = "write"
+PART = "part"
 
 
 class Rows:

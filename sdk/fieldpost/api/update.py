@@ -16,7 +16,7 @@ from binascii import a2b_base64
 from .. import __version__
 from ..errors import ApiError
 from ..release import FAILED, PREPARING, RECEIVING, Staged, digest
-from .call import READ, WRITE
+from .call import PART, READ, WRITE
 
 _PAGE = 64
 
@@ -216,7 +216,7 @@ METHODS = {
         "version: str 1..32\nsize: int 1..65536\nsha256: str 64..64\nsignature: str 64..64 = ?",
         WRITE,
     ),
-    "put": (put, "file: int 0..512\noffset: int 0..\ndata: str 0..65536", WRITE),
+    "put": (put, "file: int 0..512\noffset: int 0..\ndata: str 0..65536", PART),
     "need": (need, "after: int 0..512 = 0", READ),
     "apply": (apply, "", WRITE),
     "abort": (abort, "", WRITE),
