@@ -22,9 +22,7 @@ FACTS = {
     "mpy": 0x1F06,
     "platform": "linux",
     "block": 4096,
-    "blocks": 512,
     "free": 400,
-    "heap": 100000,
     "umqtt": None,
     "deflate": False,
     "romfs": None,
@@ -48,7 +46,7 @@ class FakeLink:
         self._facts = {**FACTS, **facts}
         self._names = {"__builtins__": self._builtins()}
 
-    def exec(self, program, timeout_s=None):
+    def exec(self, program):
         self.programs.append(program)
         if "def frozen_umqtt" in program:
             return json.dumps(self._facts)

@@ -118,11 +118,11 @@ def cut_after(count, act):
     def wrap(board_link):
         real = board_link.exec
 
-        def run(program, timeout_s=None):
+        def run(program):
             left[0] -= 1
             if left[0] == 0:
                 act()
-            return real(program, 1.0)
+            return real(program)
 
         board_link.exec = run
 
@@ -267,8 +267,8 @@ def test_a_program_that_takes_the_first_keys_is_interrupted_all_the_same(micropy
 def test_an_old_firmware_is_refused(board, monkeypatch):
     real = link.Link.exec
 
-    def old(board_link, program, timeout_s=None):
-        return real(board_link, program, timeout_s).replace('"version": [1, ', '"version": [0, ')
+    def old(board_link, program):
+        return real(board_link, program).replace('"version": [1, ', '"version": [0, ')
 
     monkeypatch.setattr(link.Link, "exec", old)
     with pytest.raises(UnfitError, match="runs MicroPython 0"):

@@ -149,13 +149,13 @@ def test_what_the_flash_does_not_hold_is_noticed(provision, monkeypatch, where):
         provision()
     real = FakeLink.exec
 
-    def rotting(link, program, timeout_s=None):
+    def rotting(link, program):
         if program.startswith("copy("):
             # The source rots after it was hashed.
             (provision.folder / "a/fieldpost/node.mpy").write_bytes(b"rotten")
         if where == "plain" and "end('a/fieldpost/node.mpy'" in program:
             program = program.replace("end(", "file.write(b'!')\nend(")
-        return real(link, program, timeout_s)
+        return real(link, program)
 
     monkeypatch.setattr(FakeLink, "exec", rotting)
     if where == "copy":

@@ -23,10 +23,11 @@ board boots, see ``commit_order``.
     probe       what the board is
     slot        slots, from the host
     content     bootstrap, configuration, secrets
-    job         all of it together
+    job         all of these together
     rom         ROMFS instead of slots
     answer      waits for the node
-    fleet       every board of an inventory
+    once        one board from its port to its node's answer; those of an inventory
+    flash       images of the same
 """
 
 from fieldpost_tools.provision import link

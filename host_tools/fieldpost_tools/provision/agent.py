@@ -20,8 +20,6 @@ CHUNK_BYTES = 2048
 NEW = ".new"
 #: Files copied by one program.
 COPIES = 8
-#: A board may print nothing while it erases flash or hashes a large file.
-PATIENCE_S = 30
 
 
 class Entry(NamedTuple):
@@ -46,7 +44,7 @@ class Agent:
 
     def probe(self):
         """What the board says it is: the object that ``probing.py`` prints."""
-        text = self.link.exec(_program("probing.py"), PATIENCE_S)
+        text = self.link.exec(_program("probing.py"))
         try:
             facts = json.loads(text.strip().splitlines()[-1])
         except (ValueError, IndexError):
@@ -118,9 +116,9 @@ class Agent:
 
     def _exec(self, program):
         if not self._ready:
-            self.link.exec(_program("onboard.py"), PATIENCE_S)
+            self.link.exec(_program("onboard.py"))
             self._ready = True
-        return self.link.exec(program, PATIENCE_S)
+        return self.link.exec(program)
 
 
 def _program(name):

@@ -52,13 +52,10 @@ class Link:
         self.port = port
         self._timeout_s = timeout_s
 
-    def exec(self, program, timeout_s=None):
-        """Run a program; what it printed. Raises BoardFault, LostError.
-
-        ``timeout_s`` is how long it may print nothing.
-        """
+    def exec(self, program):
+        """Run a program; what it printed. Raises BoardFault, LostError."""
         with self.mapped():
-            output, problem = self._run(program, timeout_s or self._timeout_s)
+            output, problem = self._run(program)
         if problem:
             raise BoardFault(problem.decode(errors="replace"))
         return output.decode(errors="replace")
@@ -156,8 +153,8 @@ class _Mpremote(Link):
 
         return TransportError
 
-    def _run(self, program, timeout_s):
-        return self.transport.exec_raw(program, timeout_s)
+    def _run(self, program):
+        return self.transport.exec_raw(program, self._timeout_s)
 
     def _start(self, program):
         self.transport.exec_raw_no_follow(program)
@@ -196,8 +193,8 @@ class _Ampy(Link):
 
         return PyboardError
 
-    def _run(self, program, timeout_s):
-        return self._board.exec_raw(program, timeout_s)
+    def _run(self, program):
+        return self._board.exec_raw(program, self._timeout_s)
 
     def _start(self, program):
         self._board.exec_raw_no_follow(program)

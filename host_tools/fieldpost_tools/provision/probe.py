@@ -24,7 +24,6 @@ class Facts:
     mpy: int
     block_bytes: int
     free_blocks: int
-    heap_bytes: int
     umqtt: str | None
     romfs_bytes: int | None
     watchdog_ms: int | None
@@ -41,7 +40,6 @@ class Facts:
             row["mpy"] & 0xFF,
             row["block"],
             row["free"],
-            row["heap"],
             row["umqtt"],
             row["romfs"],
             row["watchdog"],

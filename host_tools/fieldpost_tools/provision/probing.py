@@ -1,7 +1,6 @@
 """What a board is; runs there, in the raw REPL. The last line printed is one JSON object."""
 # ruff: noqa: T201 - what it prints is the result
 
-import gc
 import json
 import os
 import sys
@@ -72,7 +71,6 @@ def deflates():
 
 def facts():
     """Print all of it as JSON."""
-    gc.collect()
     it = sys.implementation
     flash = os.statvfs(ROOT)
     print(
@@ -84,9 +82,7 @@ def facts():
                 "mpy": getattr(it, "_mpy", 0),
                 "platform": sys.platform,
                 "block": flash[0],
-                "blocks": flash[2],
                 "free": flash[3],
-                "heap": gc.mem_free(),
                 "umqtt": frozen_umqtt(),
                 "deflate": deflates(),
                 "romfs": romfs_bytes(),
