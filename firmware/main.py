@@ -18,22 +18,19 @@ PAUSE_S = 10
 
 
 def start():
-    """Count the start of the release, and run it."""
+    """Count the start of the release; returns its node."""
     if "slots" in sys.modules:  # boot.py could import it; its memory is the node's now
         sys.modules.pop("slots").select()
     try:
         # Here, so that a damaged installation is reported too.
-        from fieldpost_board.run import main
+        from fieldpost_board.run import make
     except ImportError as error:
         if "'fieldpost_board'" not in str(error):
             raise
-        main = None
-    if main:
-        main()
-    else:
         from fieldpost.node import Node
 
-        asyncio.run(Node("config.json").run(console=True))
+        make = Node
+    return make("config.json")
 
 
 def report(error):
@@ -66,7 +63,7 @@ def main():
     """Run until Ctrl-C or an error."""
     try:
         try:
-            start()
+            asyncio.run(start().run(console=True))
         except Exception as error:
             try:
                 report(error)

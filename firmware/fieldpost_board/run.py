@@ -1,35 +1,33 @@
-"""Runs the node of this board: safe mode or not, then its network, its health and the node."""
+"""Makes the node of this board, with what it needs there; or keeps the board in safe mode.
+
+``main.py`` calls ``make`` and runs the node. Nothing of this module is needed after that, so it is
+forgotten.
+"""
 
 from fieldpost.compat import asyncio, const, unload
 
 _UPLINK_STALE_MS = const(900000)
 
 
-def main():
-    """Hold the board in safe mode where there is a reason to; else run its node for ever."""
-    from . import own, safe
+def make(path):
+    """The ``Node`` of a configuration; does not return where there is a reason for safe mode."""
+    from . import own, safe, starts
 
-    safe.check()
+    known = starts.read() or {"attempts": 0, "trial": False}
+    safe.check(known["attempts"])
     own.load()
-    own = safe = None
-    unload("fieldpost_board.own")
-    unload("fieldpost_board.safe")
-    asyncio.run(_run())
-
-
-async def _run():
+    for name in ("_board.own", "_board.safe", "_board.starts", ".smallfile"):
+        unload("fieldpost" + name)
+    own = safe = starts = None
     from fieldpost.node import Node
 
-    node = Node("config.json")
-    node.supervisor.start("health", lambda _task: _prove(node))
+    from .health import prove
+
+    node = Node(path)
+    asyncio.create_task(prove(node, known["trial"]))
     if node.settings["network"]:
         from .uplink import keep
 
         node.supervisor.start("uplink", lambda task: keep(node, task), _UPLINK_STALE_MS)
-    await node.run(console=True)
-
-
-async def _prove(node):
-    from .health import prove
-
-    await prove(node)
+    unload("fieldpost_board.run")
+    return node

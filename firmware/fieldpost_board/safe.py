@@ -26,12 +26,9 @@ _WINDOW_MS, _HELD_MS = const(1000), const(300)
 _POLL_MS = const(20)
 
 
-def check():
+def check(attempts):
     """Wait and reset, where there is a reason to; else return."""
-    from .health import state
-
-    known = state()
-    why = reason(known["attempts"] if known else 0)
+    why = reason(attempts)
     if why:
         hold(why)
 
