@@ -381,3 +381,14 @@ async def test_a_key_keeps_its_order_while_others_pass():
             mine = [number for point, number in taken if point == key]
             assert mine == sorted(mine) and len(mine) == 4
         assert [number for _, number in taken] != list(range(12)), "nothing passed"
+
+
+async def test_what_the_queue_lost_is_dropped_and_counted():
+    async with Peer(OK) as peer, Run({"name": "a", "url": peer.url}) as run:
+        run.hooks.queue.get = lambda _index: None
+        run.alarm(1)
+        await run.count("dropped", 1)
+        counters = run.hooks.endpoints["a"].counters
+        assert (counters["dropped"], counters["failed"]) == (1, 0)
+        (one,) = run.hooks.deliveries
+        assert (one.status, one.error) == ("failed", "dropped") and not run.hooks.dead

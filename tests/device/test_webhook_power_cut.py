@@ -38,7 +38,7 @@ def live(mark):
         ids.add(delivery.id)
         mark(ids)
         letters.add(hooks, delivery, "status 400")
-        endpoint.finish(delivery, FAILED)
+        endpoint.finish(delivery, "failed", FAILED)
         hooks.queue.log.tend()
     assert hooks.replay() == EVENTS
     mark(ids)

@@ -292,22 +292,23 @@ class Webhooks(Kept):
             endpoint.ready_at = max(endpoint.ready_at, now + outcome.after_ms)
         if outcome.status == retry.OK:
             self.counters["delivered"] += delivery.count
-            endpoint.finish(delivery, retry.OK)
-            return
-        if outcome.status == retry.LOST:
+            endpoint.finish(delivery, "delivered", retry.OK)
+        elif outcome.status == retry.LOST:
             self.counters["dropped"] += delivery.count
-            endpoint.finish(delivery, retry.FAILED)
-            return
-        delay = None
-        if outcome.status == retry.RETRY:
-            delay = retry.delay_ms(endpoint.row, delivery.attempts, now - delivery.first)
-        if delay is None:
+            endpoint.finish(delivery, "dropped", retry.FAILED)
+        elif outcome.status != retry.RETRY or not self._again(endpoint, delivery, now):
             self._fail(endpoint, delivery, outcome)
-            return
+
+    def _again(self, endpoint, delivery, now):
+        """Have it tried later; False where it was tried often enough."""
+        delay = retry.delay_ms(endpoint.row, delivery.attempts, now - delivery.first)
+        if delay is None:
+            return False
         self.counters["retried"] += 1
         endpoint.counters["retried"] += 1
         delivery.status = retry.RETRY
         delivery.due = now + delay
+        return True
 
     def _fail(self, endpoint, delivery, outcome):
         if self.limits[1]:
@@ -315,7 +316,7 @@ class Webhooks(Kept):
 
             add(self, delivery, outcome.error)
         self.counters["failed"] += delivery.count
-        endpoint.finish(delivery, retry.FAILED)
+        endpoint.finish(delivery, "failed", retry.FAILED)
         if outcome.status == retry.GONE:
             self.bus.emit(ERROR, "webhook:" + endpoint.name, "gone (410): disabled")
             self._disable(self._disabled + [endpoint.digest])

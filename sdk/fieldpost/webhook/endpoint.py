@@ -8,7 +8,6 @@ from ..compat import const, crc32
 from ..errors import FieldpostError
 from ..point import Settings
 from . import context
-from .retry import OK
 
 #: Deliveries of an endpoint that may wait for another attempt.
 _WINDOW = const(4)
@@ -164,10 +163,10 @@ class Endpoint:
         if self.row["rate"]:
             self.ready_at = now + 60000 // self.row["rate"]
 
-    def finish(self, delivery, status):
+    def finish(self, delivery, counter, status):
         """A delivery is done, well (OK) or not."""
         delivery.status = status
-        self.counters["delivered" if status == OK else "failed"] += delivery.count
+        self.counters[counter] += delivery.count
         self.remove(delivery)
 
     def remove(self, delivery):
