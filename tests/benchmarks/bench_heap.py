@@ -18,7 +18,21 @@ from fieldpost_tools import romfs
 from fieldpost_tools.build import build_mpy
 
 #: Loaded only while a configuration is checked and applied; their memory is given back.
-PASSING = ("build", "config", "plan", "reconfigure", "rows", "schema", "texts")
+PASSING = (
+    "build",
+    "canonical",
+    "changes",
+    "config",
+    "plan",
+    "push",
+    "reconfigure",
+    "revisions",
+    "rows",
+    "schema",
+    "secrets",
+    "texts",
+    "trial",
+)
 
 # What the official ESP32 firmware has in its flash, so that only the SDK is counted; some of it is
 # Python here and C there. This build has no sockets. asyncio loads its parts on first use.
