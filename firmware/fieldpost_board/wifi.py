@@ -114,7 +114,10 @@ class Wifi:
 
         done = []
         start_new_thread(self._scan_into, (done,))
+        began = ticks_ms()
         while not done:
+            if ticks_diff(ticks_ms(), began) >= JOIN_MS:
+                raise OSError("scan does not end")
             await sleep_ms(_POLL_MS)
         if isinstance(done[0], OSError):
             raise done[0]

@@ -273,5 +273,26 @@ async def test_a_scan_of_an_esp32_does_not_stop_the_others():
             assert network.of("connect") == ["a" if error else "b"]
 
 
+class Lost:
+    """``_thread`` whose work never ends."""
+
+    def start_new_thread(self, function, arguments):
+        return
+
+
+async def test_a_scan_that_never_ends_is_given_up():
+    with Network(ESP32, {"b": office()}) as network:
+        before = sys.modules.get("_thread")
+        sys.modules["_thread"] = Lost()
+        try:
+            with Patch(wifi, sys=Esp32):
+                station = Station(rows("a", "b"))
+                assert await station.join()
+        finally:
+            sys.modules["_thread"] = before
+        assert network.of("connect") == ["a", "b"]
+        assert station.reports == ["scan: scan does not end", "a: not found"]
+
+
 class Esp32:
     platform = "esp32"
