@@ -167,7 +167,6 @@ def test_an_unknown_board_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize("name", ["ESP32_GENERIC", "RPI_PICO_W", "RPI_PICO2_W"])
 def test_the_flash_holds_every_release_and_the_log(name):
-    pytest.importorskip("littlefs")
     board = boards.load(name)
     files = {file.path: file.content for file in Release.build().files}
     held = {f"/{slot}/{path}": files[path] for path in files for slot in "ab"[: board.fits.slots]}

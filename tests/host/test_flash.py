@@ -15,9 +15,6 @@ from esp_rom import EspRom
 from fieldpost_tools import boards, cli, flash, image, romfs
 from fieldpost_tools.errors import InputError
 
-pytest.importorskip("esptool")
-pytest.importorskip("littlefs")
-
 ESP32 = boards.load("ESP32_GENERIC")
 PICO = boards.load("RPI_PICO_W")
 NVS = (1, 2, 0x9000, 0x6000, b"nvs")

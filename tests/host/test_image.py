@@ -10,8 +10,6 @@ import pytest
 from fieldpost_tools import boards, image
 from fieldpost_tools.errors import InputError
 
-pytest.importorskip("littlefs")
-
 #: Mounts an image as a board's boot does, prints the hash of every file, then writes one.
 READ = """
 import hashlib, json, os, sys, vfs

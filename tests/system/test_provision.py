@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 
+import littlefs
 import pytest
 from click.testing import CliRunner
 
@@ -343,7 +344,6 @@ def test_an_inventory(provisioned, tmp_path, monkeypatch):
 
 
 def test_images_hold_what_provisioning_brings(provisioned, tmp_path, config_file):
-    littlefs = pytest.importorskip("littlefs")
     there = ("--board", "ESP32_GENERIC", "--config", config_file, "--out", tmp_path / "out")
     assert "littlefs.img: 2097152 bytes" in run("image", *there)
     volume = littlefs.LittleFS(mount=False, block_size=4096, block_count=512)
