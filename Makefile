@@ -35,7 +35,7 @@ demo: $(VENV)/.demo
 	$(BIN)/fieldpost demo $(ARGS)
 
 test: lint servers $(VENV)/.wasm
-	$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+	$(PY) -m pytest -n 3 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.wasm servers
 	$(PY) tests/benchmarks/run.py $(ARGS)

@@ -260,7 +260,7 @@ async def test_pins_that_are_not_there():
 async def test_a_silent_unit_does_not_starve_others():
     async with Wire({1: HOLDING}) as wire:
         good = await client(holding(0, 2, 4))
-        silent = await client(holding(0, 2, 4), unit=9, answer_ms=100, retries=2)
+        silent = await client(holding(0, 2, 4), unit=9, answer_ms=250, retries=2)
         lost = asyncio.create_task(refused(read(silent), DriverError))
         await sleep_ms(20)
         assert await read(good) == [100, 102, 104]
@@ -423,7 +423,7 @@ async def test_a_first_write_is_not_confirmed_by_its_echo():
         for table, code in (("holding", 3), ("coil", 1)):
             async with Wire({1: {(code, 1): 1}}, echo=echo) as wire:
                 point = {"table": table, "register": 1, "writable": True}
-                driver = await client([point])
+                driver = await client([point], answer_ms=600)
                 wire.act = lambda r: Wire.NORMAL if r[1] < 5 else []
                 assert await refused(driver.write(driver.points[0], 1), DriverError) == "timeout"
                 assert [frame[1] for frame in wire.frames] == [code, code + 3 if code == 3 else 5]

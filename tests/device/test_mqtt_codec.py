@@ -121,7 +121,7 @@ def test_output_comes_in_pieces():
     while sink.codec.pending():
         pieces.append(bytes(sink.codec.take()))
     assert b"".join(pieces) == wanted
-    assert max(len(piece) for piece in pieces) <= 256
+    assert max(len(piece) for piece in pieces) <= 1024
     assert not sink.codec.take()
 
 

@@ -332,7 +332,7 @@ async def test_peer_that_does_not_read():
         await sleep_ms(20)
         assert not link.publish("t", b"x", 0), "what is being written counts"
         await until(lambda: link.reason == "timeout", 1000)
-        assert [len(data) for data in stream.writes[1:]] == [256] and stream.closed
+        assert [len(data) for data in stream.writes[1:]] == [1024] and stream.closed
 
 
 async def test_peer_that_sends_but_does_not_read():
