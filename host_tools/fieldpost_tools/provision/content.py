@@ -6,7 +6,6 @@ The plan spares a board the validation, which takes more memory than the node it
 
 import json
 import tempfile
-import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,6 @@ from fieldpost_tools.build import FIRMWARE_FILES
 from fieldpost_tools.config import check
 
 CONFIG, PLAN = "config.json", "data/config.plan"
-#: The node's code forgets modules that it has used, for all threads of a process.
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def configuration(wanted, current=b"", current_secrets=None):
     revision is the next one, and the former configuration goes into ``history``. Raises
     ConfigError, ToolError.
     """
-    with _lock, tempfile.TemporaryDirectory(prefix="fieldpost-config-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fieldpost-config-") as folder:
         path = str(Path(folder, CONFIG))
         write(folder, {CONFIG: current, **(current_secrets or {})} if current else {})
         before = set(files(folder))
@@ -103,7 +100,7 @@ def fits(head, current):
 
 def planned(current, current_secrets):
     """``{path: content}`` of the plan of a configuration that a board has."""
-    with _lock, tempfile.TemporaryDirectory(prefix="fieldpost-config-") as folder:
+    with tempfile.TemporaryDirectory(prefix="fieldpost-config-") as folder:
         write(folder, {CONFIG: current, **current_secrets})
         return _plan(folder)
 
